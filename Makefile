@@ -1,0 +1,41 @@
+# Commands for people and for .ci/run; `make` lists them.
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow lint type build clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.ready ## make the environment in $(VENV), with the versions of constraints.txt
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "vitcli needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: setup ## measure the paper's Table 8 on the embedded data (minutes on two cores)
+	$(BIN)/vitcli ablate pos-emb
+
+test: setup ## run the tests, but for the slow ones
+	$(BIN)/pytest -m 'not slow'
+
+test-slow: setup ## run the slow tests
+	$(BIN)/pytest -m slow
+
+lint: setup ## check format, style and the direction of imports
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports --no-cache
+
+type: setup ## check types
+	$(BIN)/mypy
+
+build: setup ## build the wheel into dist/
+	$(BIN)/python -m build --wheel --no-isolation
+
+clean: ## remove the environment and what was built; outputs/ stays
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

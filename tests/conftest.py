@@ -1,0 +1,46 @@
+"""What the tests share: tiny settings on the real configs, and the command line in this process."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from helpers import Ended
+
+# One thread: the suite and the workers it starts share two cores, and spinning threads lose minutes.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+
+@pytest.fixture()
+def tiny(tmp_path: Path) -> list[str]:
+    """Overrides that make a run of a second, with its outputs in the test's folder."""
+    return [
+        "data.size=256", "data.val_size=64", "data.num_classes=8", "train.steps=8",
+        "train.batch_size=16", "evals.draws=2", "model.depth=1", "threads=1",
+        f"outputs={tmp_path / 'outputs'}",
+    ]  # fmt: skip
+
+
+@pytest.fixture()
+def vitcli(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., Ended]:
+    """Calls `vitcli` with these arguments in this process."""
+
+    def call(*arguments: str) -> Ended:
+        from vitcli.cli import main
+
+        monkeypatch.setattr(sys, "argv", ["vitcli", *arguments])
+        capfd.readouterr()
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        captured = capfd.readouterr()
+        return Ended(code, captured.out, captured.err)
+
+    return call

@@ -1,0 +1,129 @@
+"""Few-shot linear evaluation against a least-squares solve of its definition."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from vitcli.config import DataConfig, EvalsConfig
+from vitcli.data import build_data
+from vitcli.evals.fewshot import FewShot, draw_supports, ridge_scores
+
+CPU = torch.device("cpu")
+
+
+def reference_scores(support: Tensor, targets: Tensor, test: Tensor, l2: float) -> Tensor:
+    """Ridge regression as ordinary least squares with sqrt(l2) * identity as further rows."""
+    mean, sd = support.mean(0), support.std(0, correction=0) + 1e-5
+    x = np.hstack([(support - mean) / sd, np.full((len(support), 1), 100.0)])
+    rows = np.vstack([x, math.sqrt(l2) * np.eye(x.shape[1])])
+    answers = np.vstack([targets, np.zeros((x.shape[1], targets.shape[1]))])
+    weights, *_ = np.linalg.lstsq(rows, answers)
+    return torch.from_numpy(
+        np.hstack([(test - mean) / sd, np.full((len(test), 1), 100.0)]) @ weights
+    )
+
+
+@pytest.mark.parametrize("l2", [2.0**-10, 1.0, 2.0**10])
+@pytest.mark.parametrize("features", [7, 29, 30, 200])  # 29 and the constant: as many as examples
+def test_scores_are_those_of_least_squares(features: int, l2: float) -> None:
+    generator = torch.Generator().manual_seed(features)
+    options: dict[str, Any] = {"generator": generator, "dtype": torch.float64}
+    support = 3 * torch.randn(2, 30, features, **options) + 1
+    support[..., 0] = 4.0  # a dead feature
+    test = torch.randn(40, features, **options)
+    test[..., 0] = 4.0
+    labels = torch.randint(3, (2, 30), generator=generator)
+    targets = nn.functional.one_hot(labels, 3).double() * 2 - 1
+    scores = ridge_scores(support, targets, test, l2)
+    for draw in range(2):
+        expected = reference_scores(support[draw], targets[draw], test, l2)
+        torch.testing.assert_close(scores[draw], expected, rtol=1e-8, atol=1e-8)
+
+
+class Pixels(nn.Module):
+    """Features are the pixels of one channel."""
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        return images[:, 0].flatten(1)
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        assert pre_logits
+        return x
+
+
+def fewshot(**options: Any) -> FewShot:
+    config = EvalsConfig(**{"downstream": "digits", "draws": 4, "l2": 1.0, **options})
+    return FewShot(config, build_data(DataConfig(name="digits", img_size=8), CPU), 0, CPU)
+
+
+def test_digits_from_pixels() -> None:
+    results = dict(fewshot(shots=[5, 10, 25], draws=20).run(Pixels()))
+    assert list(results) == [
+        f"fewshot/digits/{shots}shot{sd}" for shots in (5, 10, 25) for sd in ("", "_sd")
+    ]
+    top1 = [results[f"fewshot/digits/{shots}shot"] for shots in (5, 10, 25)]
+    assert top1 == sorted(top1)
+    assert 0.6 < top1[0] < top1[2] < 0.97
+    assert 0.005 < results["fewshot/digits/5shot_sd"] < 0.06
+
+
+def test_whole_path_against_the_reference() -> None:
+    data = build_data(DataConfig(name="digits", img_size=8), CPU)
+    train, labels = data.train_batch(torch.arange(data.train_size))
+    test, answers = data.val_batch(torch.arange(data.val_size))
+    train, test = train[:, 0].flatten(1).double(), test[:, 0].flatten(1).double()
+    top1 = []
+    for rows in draw_supports(labels, 5, 4, seed=0):
+        targets = nn.functional.one_hot(labels[rows], 10).double() * 2 - 1
+        scores = reference_scores(train[rows], targets, test, 1.0)
+        top1.append((scores.argmax(1) == answers).double().mean().item())
+    results = dict(fewshot(shots=[5]).run(Pixels()))
+    assert results["fewshot/digits/5shot"] == pytest.approx(np.mean(top1))
+    assert results["fewshot/digits/5shot_sd"] == pytest.approx(np.std(top1, ddof=1))
+
+
+def test_one_draw_has_no_sd() -> None:
+    assert list(dict(fewshot(shots=[1], draws=1).run(Pixels()))) == ["fewshot/digits/1shot"]
+
+
+def test_draws_are_balanced_nested_and_fixed() -> None:
+    labels = torch.tensor([0, 1, 2, 1, 0]).repeat(20)
+    rows = draw_supports(labels, 6, 8, seed=3)
+    assert rows.shape == (8, 18)
+    for draw in range(8):
+        assert labels[rows[draw]].bincount().tolist() == [6, 6, 6]
+        assert rows[draw].unique().numel() == 18
+    assert rows.sort().values.unique(dim=0).shape[0] == 8
+    assert torch.equal(draw_supports(labels, 6, 3, seed=3), rows[:3])
+    assert not torch.equal(draw_supports(labels, 6, 8, seed=4), rows)
+    fewer = draw_supports(labels, 2, 8, seed=3)
+    for draw in range(8):
+        assert set(fewer[draw].tolist()) <= set(rows[draw].tolist())
+
+
+def test_draws_are_uniform() -> None:
+    rows = draw_supports(torch.zeros(10, dtype=torch.int64), 3, 4000, seed=0)
+    assert (rows.flatten().bincount() - 1200).abs().max() < 145  # 5 standard deviations
+
+
+def test_protocol_is_json_and_names_every_part() -> None:
+    protocol = fewshot().protocol()
+    assert json.loads(json.dumps(protocol)) == protocol
+    assert {"data", "shots", "draws", "l2", "l2_choice", "feature", "test_size", "solver"} <= set(
+        protocol
+    )
+    assert (protocol["support_pool"], protocol["test_size"]) == (1297, 500)
+
+
+def test_errors() -> None:
+    with pytest.raises(ValueError, match=r"evals\.l2=0\.0"):
+        fewshot(l2=0.0)
+    with pytest.raises(ValueError, match=r"evals\.shots=\[5, 200\].*at most 12\d training"):
+        fewshot(shots=[5, 200])

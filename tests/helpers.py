@@ -1,0 +1,33 @@
+"""The command line in another process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+def start(*arguments: str, cwd: Path, **options: object) -> subprocess.Popen[str]:
+    """Starts `python -m vitcli` in a process group of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "vitcli", *arguments],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )

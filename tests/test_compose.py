@@ -1,0 +1,127 @@
+"""conf/ as it is shipped: every file composes, and what is wrong is said in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import vitcli
+from vitcli.compose import compose, conf_dir, dump, read_config, split_argv
+from vitcli.study.plan import make_plan, read_study
+
+OPTIONS = sorted((p.parent.name, p.stem) for p in conf_dir().glob("*/*.yaml"))
+STUDIES = [name for group, name in OPTIONS if group == "study"]
+
+
+@pytest.mark.parametrize(("group", "option"), [o for o in OPTIONS if o[0] != "study"])
+def test_every_option_composes(group: str, option: str) -> None:
+    fitting = {  # what the option needs besides: images that its patches divide
+        "model": ["data.img_size=224"],
+        "stem": ["data.img_size=224"] + (["model=b"] if option == "resnet" else []),
+    }.get(group, [])
+    if (group, option) == ("stem", "resnet26"):
+        fitting += ["model=s", "model.patch_size=32"]
+    composed = compose([f"{group}={option}", *fitting])
+    chosen = getattr(composed, group, None)
+    if hasattr(chosen, "name") and group in ("model", "stem"):
+        assert chosen.name == option
+
+
+@pytest.mark.parametrize("study", STUDIES)
+@pytest.mark.parametrize("scale", ["laptop", "gpu", "paper"])
+def test_every_study_composes_at_every_scale(study: str, scale: str) -> None:
+    name = study.replace("_", "-")
+    plan = make_plan(name, [f"scale={scale}"])
+    assert len(plan.configs) == len(read_study(name).cells) * len(plan.facts["seeds"])
+
+
+def test_user_beats_recipe_beats_scale() -> None:
+    assert compose(["scale=gpu", "recipe=imagenet", "recipe.lr=0.5"]).recipe.lr == 0.5
+    assert compose(["scale=gpu", "recipe=imagenet"]).recipe.lr == 3e-3
+    assert compose(["scale=gpu"]).model.name == "micro"
+    assert compose(["scale=gpu", "model=s"]).model.name == "s"
+
+
+def test_one_duration_replaces_the_recipe_s() -> None:
+    train = compose(["train.epochs=2"]).train
+    assert (train.steps, train.epochs, train.images) == (None, 2.0, None)
+
+
+def test_a_written_config_reads_back_the_same(tmp_path: Path) -> None:
+    config = compose(["model=bit_nano", "seed=3", "data.size=null"])
+    (tmp_path / "config.yaml").write_text(dump(config))
+    assert read_config(tmp_path / "config.yaml") == config
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["modle=b"], "unknown key 'modle'; did you mean 'model'?"),
+        (["train.step=1"], "unknown key 'train.step'; did you mean 'train.steps'?"),
+        (["+foo=1"], "unknown key 'foo'"),
+        (["model=vit_b"], "model=vit_b: choose from b, "),
+        (["pos_emb=learned1d"], "did you mean 'learned_1d'?"),
+        (["train.steps=abc"], "train.steps: Value 'abc'"),
+        (["train.steps=0"], "train.steps=0: must be at least 1"),
+        (["seed=1.5"], "seed: Value '1.5'"),
+        (["recipe.lr=nan"], "recipe.lr=nan: must be at least 0.0"),
+        (["recipe.schedule=cos"], "did you mean 'cosine'?"),
+        (["model.num_heads=7"], "model.num_heads=7 does not divide model.embed_dim=64"),
+        (["model.patch_size=5"], "model.patch_size=5 does not divide data.img_size=16"),
+        (["pos_emb=relative", "pos_emb.where=shared"], "pos_emb.where=shared with pos_emb.kind="),
+        (["pos_emb.offsets=2d"], "pos_emb.offsets=2d with pos_emb.kind=learned_1d"),
+        (["model=bit_nano", "pos_emb=relative"], "pos_emb.kind=relative with model.family=resnet"),
+        (["stem=resnet"], "model.patch_size=4 with stem=resnet"),
+        (["train.steps=1", "train.images=5"], "train.steps and train.images set"),
+        (["data.size=10"], "data.size=10 is below data.num_classes=64"),
+        (["data=digits", "data.num_classes=5"], "data.num_classes=5"),
+        (["evals.downstream=cifar"], "evals.downstream=cifar"),
+        (["train.steps=[1"], "no viable alternative"),
+        (["model"], "Error parsing override 'model'"),
+        (["model=null"], "model=None: choose from"),
+    ],
+)
+def test_bad_overrides_are_one_line(overrides: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=".") as caught:
+        compose(overrides)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_flags_may_stand_anywhere() -> None:
+    argv = ["model=b", "--cfg", "job", "seed=1", "-m", "--config-dir=x", "--info", "searchpath"]
+    flags, overrides = split_argv(argv)
+    assert flags == ["--cfg", "job", "-m", "--config-dir=x", "--info", "searchpath"]
+    assert overrides == ["model=b", "seed=1"]
+    with pytest.raises(ValueError, match="unknown flag --multi; did you mean '--multirun'"):
+        split_argv(["--multi"])
+    with pytest.raises(ValueError, match="--cfg needs a value"):
+        split_argv(["--cfg"])
+
+
+def test_a_user_s_option_may_not_hide_behind_ours(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "mine.yaml").write_text((conf_dir() / "model/nano.yaml").read_text())
+    assert compose(["model=mine"], tmp_path).model.embed_dim == 64
+    (tmp_path / "model" / "b.yaml").write_text("name: b\n")
+    with pytest.raises(ValueError, match="model=b exists already"):
+        compose([], tmp_path)
+    with pytest.raises(ValueError, match="no such folder"):
+        compose([], tmp_path / "nowhere")
+
+
+def test_create_model() -> None:
+    import torch
+
+    model = vitcli.create_model(
+        "model=ti", "pos_emb=relative", "model.patch_size=16", img_size=(32, 48), num_classes=7
+    )
+    assert model(torch.zeros(2, 3, 32, 48)).shape == (2, 7)
+    with torch.device("meta"):
+        parameters = sum(p.numel() for p in vitcli.create_model("model=h").parameters())
+    assert parameters == 632_045_800
+    with pytest.raises(ValueError, match=r"model.pool=mean: choose from token, gap"):
+        vitcli.create_model("model.pool=mean")
+    with pytest.raises(ValueError, match="num_classes=0"):
+        vitcli.create_model(num_classes=0)

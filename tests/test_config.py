@@ -1,0 +1,71 @@
+"""The schema's rules and the run's identity."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from vitcli.config import RunConfig, TrainConfig, nearest, num_steps, run_id, validate
+
+
+def config(**changes: object) -> RunConfig:
+    base = RunConfig(train=TrainConfig(steps=10))
+    base.model = replace(base.model, depth=1, embed_dim=8, mlp_dim=16, num_heads=2, patch_size=4)
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+def test_a_plain_config_is_valid() -> None:
+    validate(config())
+
+
+def test_identity_is_what_is_computed_not_where() -> None:
+    same = config(outputs="elsewhere", device="cpu", threads=2)
+    same.checkpoint.every = 7
+    assert run_id(same) == run_id(config())
+
+
+@pytest.mark.parametrize(
+    ("group", "key", "value"),
+    [
+        ("model", "depth", 2), ("pos_emb", "kind", "relative"), ("data", "size", 99),
+        ("data", "seed", 1), ("recipe", "lr", 0.5), ("train", "steps", 11), ("evals", "l2", 1.0),
+    ],
+)  # fmt: skip
+def test_every_setting_that_counts_gives_another_run(group: str, key: str, value: object) -> None:
+    changed = config()
+    setattr(changed, group, replace(getattr(changed, group), **{key: value}))
+    assert run_id(changed) != run_id(config())
+
+
+def test_seed_gives_another_run_with_a_readable_name() -> None:
+    assert run_id(config(seed=1)) != run_id(config())
+    assert run_id(config(seed=1)).startswith("nano-p4-learned_1d-glyphs-s1-")
+
+
+@pytest.mark.parametrize(
+    ("train", "steps"),
+    [
+        (TrainConfig(steps=7), 7),
+        (TrainConfig(images=640, batch_size=64), 10),
+        (TrainConfig(epochs=2.5, batch_size=10), 25),
+        (TrainConfig(images=1, batch_size=64), 1),
+    ],
+)
+def test_durations_become_steps(train: TrainConfig, steps: int) -> None:
+    assert num_steps(config(train=train), train_size=100) == steps
+
+
+def test_batch_must_split_into_micro_batches() -> None:
+    with pytest.raises(ValueError, match=r"train.accumulate=3 .* train.batch_size=64"):
+        validate(config(train=TrainConfig(steps=1, accumulate=3)))
+
+
+def test_endless_data_has_no_epochs() -> None:
+    with pytest.raises(ValueError, match=r"train.epochs=1 with data.size=null"):
+        validate(config(train=TrainConfig(epochs=1.0)))
+
+
+def test_nearest_names_close_words_only() -> None:
+    assert nearest("modle", ["model", "data"]) == "; did you mean 'model'?"
+    assert nearest("zzz", ["model", "data"]) == ""

@@ -1,0 +1,140 @@
+"""One run from config to folder: what it leaves, and how it ends when it can't."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import Ended, start
+from safetensors.torch import load_file
+
+from vitcli import perf
+from vitcli.compose import compose, read_config
+from vitcli.config import run_id
+from vitcli.models import build_model
+from vitcli.run import RunFailed, run
+from vitcli.status import Busy, only_one, read_status
+
+
+def test_a_run_leaves_all_that_is_needed_to_read_it(tiny: list[str]) -> None:
+    config = compose(tiny)
+    outcome = run(config, quiet=True)
+    names = {path.name for path in outcome.folder.iterdir()} - {".lock"}
+    assert names == {
+        "config.yaml", "env.json", "metrics.jsonl", "status.json", "result.json", "checkpoints"
+    }  # fmt: skip
+    assert outcome.folder.name == run_id(config)
+    assert read_config(outcome.folder / "config.yaml") == config
+    assert read_status(outcome.folder)["state"] == "done"
+    result = json.loads((outcome.folder / "result.json").read_text())
+    assert 0 <= result["metrics"]["fewshot/digits/5shot"] <= 1
+    assert result["images"] == 8 * 16
+    assert result["evals"][1]["l2"] == 32.0
+    assert [p.name for p in (outcome.folder / "checkpoints").iterdir()] == ["model.safetensors"]
+    model = build_model(config, (16, 16), 8)
+    model.load_state_dict(load_file(outcome.folder / "checkpoints/model.safetensors"))
+
+
+def test_a_finished_run_is_not_trained_again(tiny: list[str]) -> None:
+    first = run(compose(tiny), quiet=True)
+    before = (first.folder / "checkpoints/model.safetensors").stat().st_mtime_ns
+    again = run(compose([*tiny, "checkpoint.every=3"]), quiet=True)
+    assert (first.trained, again.trained) == (True, False)
+    assert again.result == first.result
+    assert (first.folder / "checkpoints/model.safetensors").stat().st_mtime_ns == before
+
+
+def test_same_config_same_numbers_other_seed_others(tiny: list[str], tmp_path: Path) -> None:
+    results = [
+        run(compose([*tiny, f"seed={seed}", f"outputs={tmp_path / place}"]), quiet=True).result
+        for seed, place in ((0, "a"), (0, "b"), (1, "a"))
+    ]
+    assert results[0]["metrics"] == results[1]["metrics"] != results[2]["metrics"]
+
+
+def test_a_failed_run_keeps_its_traceback(tiny: list[str]) -> None:
+    config = compose([*tiny, "recipe.lr=1e30", "recipe.grad_clip=0", "train.steps=30"])
+    with pytest.raises(RunFailed, match="FloatingPointError: the loss is .*status.json"):
+        run(config, quiet=True)
+    folder = Path(config.outputs) / "runs" / run_id(config)
+    status = read_status(folder)
+    assert status["state"] == "failed"
+    assert "Traceback" in status["traceback"]
+    assert not (folder / "result.json").exists()
+
+
+def test_what_cannot_be_built_leaves_nothing(tiny: list[str]) -> None:
+    config = compose([*tiny, "data.num_classes=5000", "data.size=5000"])
+    with pytest.raises(ValueError, match="data.num_classes=5000"):
+        run(config, quiet=True)
+    assert not Path(config.outputs).exists()
+
+
+def test_a_run_has_one_owner(tiny: list[str]) -> None:
+    config = compose(tiny)
+    with only_one(Path(config.outputs) / "runs" / run_id(config)), pytest.raises(Busy):
+        run(config, quiet=True)
+
+
+def test_a_signal_stops_and_the_same_call_goes_on_exactly(tiny: list[str], tmp_path: Path) -> None:
+    long = [*tiny, "train.steps=400"]
+    unbroken = run(compose([*long, f"outputs={tmp_path / 'unbroken'}"]), quiet=True)
+    config = compose(long)
+    folder = Path(config.outputs) / "runs" / run_id(config)
+
+    def interrupt() -> None:
+        while not (folder / "metrics.jsonl").exists() or not (folder / "metrics.jsonl").read_text():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt, match="stopped after step"):
+        run(config, quiet=True)
+    thread.join()
+    assert read_status(folder)["state"] == "interrupted"
+    resumed = run(config, quiet=True)
+    files = [f / "checkpoints/model.safetensors" for f in (folder, unbroken.folder)]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert resumed.result["metrics"] == unbroken.result["metrics"]
+
+
+def test_a_killed_run_is_lost_and_goes_on(tiny: list[str], tmp_path: Path) -> None:
+    overrides = [*tiny, "train.steps=3000", "checkpoint.every=20"]
+    config = compose(overrides)
+    folder = Path(config.outputs) / "runs" / run_id(config)
+    process = start("train", *overrides, cwd=tmp_path)
+    deadline = time.monotonic() + 60
+    while not (folder / "checkpoints/state.pt").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.kill()
+    process.communicate()
+    assert read_status(folder)["state"] == "lost"
+    state = torch.load(folder / "checkpoints/state.pt", weights_only=True)
+    assert state["step"] >= 20
+
+
+def test_cost_counts_the_paper_s_way() -> None:
+    model = build_model(compose(["scale=paper"]), (224, 224), 1000)
+    parameters, macs = perf.count(model, (224, 224))
+    assert parameters == 86_567_656
+    # Table 6: ViT-B/16, 7 epochs of 303M images: 224 exaFLOPs.
+    assert 6 * macs * 7 * 303e6 / 1e18 == pytest.approx(224, rel=0.05)
+
+
+def test_train_prints_json_lines_and_a_result(
+    vitcli: Callable[..., Ended], tiny: list[str]
+) -> None:
+    ended = vitcli("train", *tiny)
+    assert ended.code == 0
+    first, *rest = ended.out.splitlines()
+    assert json.loads(first)["step"] == 1
+    assert any(line.startswith("fewshot/digits/5shot ") for line in rest)
+    assert "trained already" in vitcli("train", *tiny).out

@@ -1,0 +1,236 @@
+"""A study from plan to table: frozen plans, failing cells, kills, signals, a user's own study."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from helpers import Ended, start
+
+from vitcli.files import read_json
+from vitcli.status import read_status
+from vitcli.study.board import states
+from vitcli.study.plan import freeze, make_plan, newest
+
+OWN = {
+    "title": "Depth",
+    "metric": "val/top1",
+    "metric_label": "top-1",
+    "rows": {"one": "1 layer", "two": "2 layers"},
+    "columns": {"here": "Here"},
+    "paper": {"where": "Fig. 8", "metric": "ImageNet 5-shot"},
+    "scales": {"laptop": []},
+    "seeds": [0, 1],
+    "cells": [
+        {"row": "one", "column": "here", "overrides": ["model.depth=1"]},
+        {"row": "two", "column": "here", "overrides": ["model.depth=2"]},
+    ],
+}
+
+
+@pytest.fixture()
+def own(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a study of the user's into a folder for --config-dir."""
+
+    def write(**changes: object) -> Path:
+        path = tmp_path / "conf" / "study" / "own_depth.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(yaml.safe_dump(OWN | changes))
+        return tmp_path / "conf"
+
+    return write
+
+
+def budget(tiny: list[str]) -> list[str]:
+    """The overrides but for model.depth, which the study varies."""
+    return [o for o in tiny if not o.startswith("model.depth")]
+
+
+def test_pos_emb_is_the_paper_s_table(tiny: list[str]) -> None:
+    plan = make_plan("pos-emb", tiny)
+    cells = {cell["id"]: cell for cell in plan.facts["cells"]}
+    assert len(cells) == 8
+    assert cells["learned_2d-shared"]["paper"] == 0.64022
+    config = plan.configs[cells["learned_2d-shared"]["runs"]["1"]]
+    assert (config.pos_emb.kind, config.pos_emb.where, config.seed) == ("learned_2d", "shared", 1)
+    assert len(plan.configs) == 24
+
+
+def test_plans_are_named_by_what_they_change(tiny: list[str]) -> None:
+    names = [
+        make_plan("pos-emb", o).folder.name
+        for o in ([], ["scale=gpu"], ["outputs=x"], ["recipe.lr=1"], ["recipe.lr=1", "seeds=2"])
+    ]
+    assert names[:3] == ["pos-emb-laptop", "pos-emb-gpu", "pos-emb-laptop"]
+    assert len(set(names[2:])) == 3
+    assert all(name.startswith("pos-emb-laptop") for name in names[2:])
+
+
+def test_a_frozen_run_does_not_change(tiny: list[str]) -> None:
+    plan = make_plan("pos-emb", [*tiny, "seeds=1"])
+    freeze(plan)
+    runs = plan.folder.parent.parent / "runs"
+    files = sorted(runs.glob("*/config.yaml"))
+    assert len(files) == 8
+    before = [path.stat().st_mtime_ns for path in files]
+    freeze(plan)
+    assert [path.stat().st_mtime_ns for path in files] == before
+    other = make_plan("pos-emb", [*tiny, "seeds=1", "recipe.lr=0.5"])
+    assert not set(other.configs) & set(plan.configs)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["pos-em"], "no study 'pos-em': choose from pos-emb; did you mean 'pos-emb'?"),
+        (["pos-emb", "scale=huge"], "scale=huge: pos-emb has laptop, gpu, paper"),
+        (["pos-emb", "seeds=0"], "seeds=0: a number of seeds"),
+        (["pos-emb", "seeds=[1,1]"], "seeds=[1,1]: a number"),
+        (["pos-emb", "seeds=x"], "seeds=x: a number"),
+        (["pos-emb", "pos_emb=none"], "pos_emb is what pos-emb varies"),
+        (["pos-emb", "seed=3"], "seed is what pos-emb varies"),
+        (["pos-emb", "trian.steps=3"], "did you mean 'train.steps'?"),
+        (["pos-emb", "model=bit_nano"], "with model.family=resnet"),
+        (["pos-emb", "hydra/launcher=nope"], "hydra/launcher"),
+    ],
+)
+def test_bad_studies_are_one_line_and_exit_2(
+    vitcli: Callable[..., Ended], tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    ended = vitcli("ablate", *arguments, f"outputs={tmp_path}")
+    assert ended.code == 2
+    assert message in ended.err
+    assert ended.err.count("\n") == 1
+    assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sedes": [1]}, "sedes"),
+        ({"cells": [{"row": "three", "column": "here", "overrides": []}]}, "row=three"),
+        ({"cells": [OWN["cells"][0], OWN["cells"][0]]}, "two cells"),
+        (
+            {"claims": [{"id": "c", "statement": "s", "where": "w", "test": "less", "pairs": []}]},
+            "test=less",
+        ),
+    ],
+)
+def test_a_study_file_with_a_mistake_is_named(
+    own: Callable[..., Path], changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=f"own_depth.yaml.*{message}"):
+        make_plan("own-depth", [], own(**changes))
+
+
+def test_a_user_s_study_runs_reports_and_answers_from_files(
+    vitcli: Callable[..., Ended], own: Callable[..., Path], tiny: list[str], tmp_path: Path
+) -> None:
+    arguments = ["own-depth", "--config-dir", str(own()), *budget(tiny)]
+    planned = vitcli("plan", *arguments)
+    assert planned.code == 0
+    assert "4 of 4 runs to go" in " ".join(planned.out.split())
+    assert not (tmp_path / "outputs").exists()
+    ended = vitcli("ablate", *arguments)
+    assert ended.code == 0, ended.err
+    assert "[4/4]" in ended.out
+    folder = newest("own-depth", tmp_path / "outputs")
+    table = (folder / "report/table.md").read_text()
+    assert table.count("(2)") == 2
+    outputs = ["--outputs", str(tmp_path / "outputs")]
+    assert "4 done" in vitcli("status", "own-depth", *outputs).out
+    assert "1 layer" in vitcli("report", folder.name, *outputs).out
+    again = vitcli("ablate", *arguments)
+    assert again.code == 0
+    assert "[" not in again.out.split("1 layer")[0].splitlines()[0]
+    more = vitcli("ablate", *arguments, "seeds=3")  # shares the four, trains two
+    assert "[6/6]" in more.out
+    assert "[4/6]" not in more.out
+
+
+def test_one_failing_cell_does_not_stop_the_others(
+    vitcli: Callable[..., Ended], own: Callable[..., Path], tiny: list[str], tmp_path: Path
+) -> None:
+    explode = ["recipe.lr=1e30", "recipe.grad_clip=0", "train.steps=30"]
+    cells = [
+        {"row": "one", "column": "here", "overrides": explode},
+        {"row": "two", "column": "here", "overrides": ["recipe.lr=1e-3"]},
+    ]
+    few = [o for o in tiny if not o.startswith("train.steps")]
+    arguments = ["own-depth", "--config-dir", str(own(cells=cells)), *few, "checkpoint.every=7"]
+    ended = vitcli("ablate", *arguments)
+    assert ended.code == 1
+    assert "FloatingPointError: the loss is" in ended.err
+    folder = newest("own-depth", tmp_path / "outputs")
+    assert [status["state"] for status in states(folder).values()] == ["failed"] * 2 + ["done"] * 2
+    table = (folder / "report/table.md").read_text()
+    assert "failed" in table
+    assert "(2)" in table
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 90) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["kill", "interrupt", "worker"])
+def test_a_broken_study_goes_on_to_the_same_table(
+    own: Callable[..., Path], tiny: list[str], tmp_path: Path, how: str
+) -> None:
+    few = [o for o in budget(tiny) if not o.startswith(("outputs=", "train.steps"))]
+    arguments = ["ablate", "own-depth", "--config-dir", str(own()), *few]
+    arguments += ["train.steps=500", "checkpoint.every=50"]
+
+    def finish(place: str) -> tuple[int, str]:
+        process = start(*arguments, f"outputs={place}", cwd=tmp_path)
+        process.communicate(timeout=200)
+        folder = newest("own-depth", tmp_path / place)
+        return process.returncode, (folder / "report/table.csv").read_text()
+
+    code, unbroken = finish("unbroken")
+    assert code == 0
+    process = start(*arguments, "outputs=broken", cwd=tmp_path)
+    runs = tmp_path / "broken/runs"
+    wait_for(lambda: len(list(runs.glob("*/checkpoints/state.pt"))) >= 1)
+    if how == "kill":
+        os.killpg(process.pid, signal.SIGKILL)
+    elif how == "interrupt":
+        process.send_signal(signal.SIGINT)
+    else:
+        busy = next(runs.glob("*/checkpoints/state.pt")).parent.parent
+        os.kill(read_status(busy)["pid"], signal.SIGKILL)
+    _, errors = process.communicate(timeout=200)
+    if how == "interrupt":
+        assert process.returncode == 130
+        assert "goes on from there" in errors
+        assert "interrupted" in [read_status(folder)["state"] for folder in runs.iterdir()]
+    if how == "worker":  # the rest was run all the same
+        assert process.returncode == 1
+        assert "its process was killed" in errors
+        assert len(list(runs.glob("*/result.json"))) >= 2
+    code, table = finish("broken")
+    assert code == 0
+    assert table == unbroken
+
+
+def test_status_names_what_there_is(vitcli: Callable[..., Ended], tmp_path: Path) -> None:
+    ended = vitcli("status", "pos-emb", "--outputs", str(tmp_path))
+    assert ended.code == 2
+    assert "nothing is planned" in ended.err
+
+
+def test_plan_json_is_all_the_report_needs(tiny: list[str]) -> None:
+    plan = make_plan("pos-emb", [*tiny, "seeds=1"])
+    freeze(plan)
+    facts = read_json(plan.folder / "plan.json")
+    assert facts == plan.facts
+    assert facts["claims"][1]["margin"] == 0.04
+    assert "glyphs (plain, 256 images of 16 pixels, 8 classes)" in facts["setting"]

@@ -1,0 +1,5 @@
+"""`python -m vitcli`."""
+
+from vitcli.cli import main
+
+main()

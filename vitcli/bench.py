@@ -1,0 +1,134 @@
+"""Times our training step against a plain loop around timm's ViT, and the data against the step."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+
+from vitcli.compose import compose
+from vitcli.config import RunConfig
+from vitcli.data import DataSource, build_data
+from vitcli.models import build_model
+from vitcli.trainer import Trainer, find_device
+
+ROUNDS = 5  # each round times every contestant once, so that a drift of the machine hits all alike
+STEPS = 3  # in a round
+
+# The laptop's model, and a deep narrow one: D = 192, 12 layers, 65 tokens.
+SHAPES = {
+    "nano": ["model=nano"],
+    "Ti, 65 tokens": ["model=ti", "model.patch_size=4", "data.img_size=32"],
+}
+
+
+class _Fixed:
+    """A data set that is one batch: what is left is the step."""
+
+    def __init__(self, data: DataSource, batch: tuple[Tensor, Tensor]) -> None:
+        self.num_classes, self.train_size, self.val_size = data.num_classes, data.train_size, 0
+        self._batch = batch
+
+    def train_batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        return self._batch
+
+    val_batch = train_batch
+
+
+def bench(console: Console) -> None:
+    """Prints images/s of our step and of timm's, their ratio, and what drawing the images costs."""
+    table = Table(title=f"training step, {torch.get_num_threads()} threads, images/s (median)")
+    for heading in ("model", "ours", "timm fp32", "timm bf16", "ours / best timm", "glyphs", "of a step"):
+        table.add_column(heading, justify="left" if heading == "model" else "right")
+    for name, overrides in SHAPES.items():
+        config = compose(overrides)
+        device = find_device(config)
+        data = build_data(config.data, device)
+        batch_size = config.train.batch_size
+        index = torch.arange(batch_size, device=device)
+        trainer = trainer_of(config, _Fixed(data, data.train_batch(index)))
+        seconds = _side_by_side(
+            {
+                "ours": trainer.train_step,
+                "fp32": _timm_step(config, data.train_batch(index), False),
+                "bf16": _timm_step(config, data.train_batch(index), True),
+                "glyphs": lambda data=data, index=index: data.train_batch(index),
+            },
+            device,
+        )
+        speed = {key: f"{batch_size / value:,.0f}" for key, value in seconds.items()}
+        ratio = min(seconds["fp32"], seconds["bf16"]) / seconds["ours"]
+        share = seconds["glyphs"] / (seconds["ours"] + seconds["glyphs"])
+        row = (speed["ours"], speed["fp32"], speed["bf16"], f"{ratio:.2f}", speed["glyphs"])
+        table.add_row(name, *row, f"{share:.1%}")
+    console.print(table)
+
+
+def trainer_of(config: RunConfig, data: DataSource | None = None) -> Trainer:
+    """Returns a trainer of a fresh model, on `data` if given; it has no folder, so it can only step."""
+    device = find_device(config)
+    data = data or build_data(config.data, device)
+    size = (config.data.img_size, config.data.img_size)
+    return Trainer(config, build_model(config, size, data.num_classes).to(device), data, Path())
+
+
+def step_seconds(trainer: Trainer, steps: int) -> list[float]:
+    """Returns the seconds that each of `steps` training steps took, after one that does not count."""
+    trainer.model.train()
+    return [_seconds(trainer.train_step, trainer.device) for _ in range(steps + 1)][1:]
+
+
+def _timm_step(
+    config: RunConfig, batch: tuple[Tensor, Tensor], bf16: bool
+) -> Callable[[], object]:
+    model = config.model
+    images, labels = batch
+    net = VisionTransformer(
+        img_size=config.data.img_size,
+        patch_size=model.patch_size,
+        num_classes=config.data.num_classes,
+        embed_dim=model.embed_dim,
+        depth=model.depth,
+        num_heads=model.num_heads,
+        mlp_ratio=model.mlp_dim / model.embed_dim,
+    ).to(images.device)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3, weight_decay=0.05, fused=True)
+
+    def step() -> None:
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
+            loss = nn.functional.cross_entropy(net(images), labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+def _side_by_side(
+    contestants: dict[str, Callable[[], object]], device: torch.device
+) -> dict[str, float]:
+    """Returns the median seconds of one call of each, timed in turn."""
+
+    def round_of(call: Callable[[], object]) -> float:
+        return _seconds(lambda: [call() for _ in range(STEPS)], device) / STEPS
+
+    for call in contestants.values():
+        round_of(call)  # warm-up
+    rounds = [{name: round_of(call) for name, call in contestants.items()} for _ in range(ROUNDS)]
+    return {name: statistics.median(r[name] for r in rounds) for name in contestants}
+
+
+def _seconds(call: Callable[[], object], device: torch.device) -> float:
+    began = time.perf_counter()
+    call()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - began

@@ -1,0 +1,144 @@
+"""The commands. Thin: each imports what it needs when it is called, so that help is instant."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="What the design choices of a Vision Transformer do, on your own data and budget.",
+)
+RAW = {"ignore_unknown_options": True}
+Overrides = Annotated[
+    list[str] | None, typer.Argument(help="Settings: model=micro train.steps=100 seed=1 ...")
+]
+Study = Annotated[str, typer.Argument(help="A study's name (pos-emb), or its folder's.")]
+ConfigDir = Annotated[
+    Path | None, typer.Option(help="Your own configs: model/, study/, ... beside ours.")
+]
+Outputs = Annotated[Path, typer.Option(help="Where runs and studies are kept.")]
+
+
+@app.command(context_settings=RAW, add_help_option=False)
+def train(overrides: Overrides = None) -> None:
+    """Train and evaluate one model; takes every flag of Hydra's too (-m, --cfg job, --help)."""
+    from vitcli.compose import hydra_main
+
+    hydra_main(overrides or [], _train_one)
+
+
+@app.command()
+def ablate(study: Study, overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
+    """Run a study: plan it, train what is missing, report. scale=laptop|gpu|paper, seeds=5."""
+    from vitcli.report.build import is_current, write_report
+    from vitcli.study.board import states, watch
+    from vitcli.study.launch import launch, missing
+    from vitcli.study.plan import freeze, make_plan
+
+    hydra = [o for o in overrides or [] if o.lstrip("+~").startswith(("hydra.", "hydra/"))]
+    plan = make_plan(study, [o for o in overrides or [] if o not in hydra], config_dir)
+    freeze(plan)
+    if missing(plan):
+        with watch(plan.folder):
+            finished = launch(plan, hydra)
+        if not finished:
+            _say(f"stopped; the same command goes on from there ({len(missing(plan))} runs left)")
+            raise typer.Exit(130)
+    runs = plan.folder.parent.parent / "runs"
+    if not is_current(plan.folder, runs):
+        write_report(plan.folder, runs)
+    _show_report(plan.folder)
+    for run, status in states(plan.folder).items():
+        if status["state"] != "done":
+            _say(f"{run}: {status['state']}: {status.get('error', 'no result')}")
+    if missing(plan):
+        raise typer.Exit(1)
+
+
+@app.command()
+def plan(study: Study, overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
+    """Show a study's cells, parameters, training FLOPs and time; run nothing."""
+    from rich.console import Console
+
+    from vitcli.study.estimate import estimate
+    from vitcli.study.plan import make_plan
+
+    Console().print(estimate(make_plan(study, overrides or [], config_dir)))
+
+
+@app.command()
+def status(study: Study, outputs: Outputs = Path("outputs")) -> None:
+    """Show the state of each run of a study, from its files."""
+    from rich.console import Console
+
+    from vitcli.study.board import board
+    from vitcli.study.plan import newest
+
+    Console().print(board(newest(study, outputs)))
+
+
+@app.command()
+def report(study: Study, outputs: Outputs = Path("outputs")) -> None:
+    """Write and show the report of a study, from its files."""
+    from vitcli.report.build import write_report
+    from vitcli.study.plan import newest
+
+    folder = newest(study, outputs)
+    write_report(folder, outputs / "runs")
+    _show_report(folder)
+
+
+@app.command()
+def bench() -> None:
+    """Time our training step against timm's, and the data against the step."""
+    from rich.console import Console
+
+    from vitcli.bench import bench as run_bench
+
+    run_bench(Console())
+
+
+def main() -> None:
+    """Runs the command line; bad input ends with one line and exit code 2, a failure with 1."""
+    try:
+        app()
+    except ValueError as error:
+        _say(str(error))
+        raise SystemExit(2) from None
+    except (RuntimeError, OSError) as error:
+        _say(str(error))
+        raise SystemExit(1) from None
+
+
+def _train_one(config: object) -> None:
+    """Trains one config and prints what came of it; Hydra calls it for each job."""
+    from vitcli.config import RunConfig
+    from vitcli.run import run
+
+    assert isinstance(config, RunConfig)
+    try:
+        outcome = run(config)
+    except KeyboardInterrupt as stopped:
+        _say(f"{stopped or 'stopped'}; the same command goes on from there")
+        raise SystemExit(130) from None
+    if not outcome.trained:
+        print(f"{outcome.folder.name} is trained already")
+    for name, value in outcome.result["metrics"].items():
+        print(f"{name:28} {value:.4f}")
+    print(outcome.folder)
+
+
+def _show_report(folder: Path) -> None:
+    from vitcli.report.build import show
+
+    show(folder)
+
+
+def _say(message: str) -> None:
+    print(f"vitcli: {message}", file=sys.stderr)

@@ -1,0 +1,225 @@
+"""`conf/` + overrides -> RunConfig, and the way from our command line into Hydra's. No torch."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from vitcli.config import RunConfig, nearest, validate
+
+# Hydra's flags; the first set takes a value, the second may.
+_VALUED = {
+    "--cfg", "-c", "--package", "-p", "--config-dir", "-cd", "--config-name", "-cn",
+    "--config-path", "-cp", "--experimental-rerun",
+}  # fmt: skip
+_OPTIONAL = {"--info", "-i"}
+_PLAIN = {
+    "--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r", "--multirun", "-m",
+    "--shell-completion", "-sc",
+}  # fmt: skip
+_INFO = {"all", "config", "defaults", "defaults-tree", "plugins", "searchpath"}
+_DURATIONS = ("train.steps", "train.epochs", "train.images")
+
+
+def conf_dir() -> Path:
+    """Returns the folder of the shipped configs: inside an installed wheel, else at the project's root."""
+    here = Path(__file__).resolve().parent
+    return here / "conf" if (here / "conf").is_dir() else here.parent / "conf"
+
+
+def compose(
+    overrides: Sequence[str],
+    config_dir: Path | None = None,
+    check: Callable[[RunConfig], None] = validate,
+) -> RunConfig:
+    """Returns the validated config of one run.
+
+    Args:
+        overrides: as on the command line, for instance `model=b`, `train.steps=100`.
+        config_dir: a user's own configs, searched after ours.
+        check: raises ValueError for a config that makes no sense.
+    Raises:
+        ValueError: in one line, naming the key, the value and what is allowed.
+    """
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+
+    overrides = prepare(overrides, config_dir)
+    if config_dir is not None:
+        overrides.append(f"hydra.searchpath=['file://{config_dir.resolve()}']")
+    with _one_line_errors():
+        _register_schema()
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            return to_config(hydra_compose("config", overrides), check)
+
+
+def to_config(composed: Any, check: Callable[[RunConfig], None] = validate) -> RunConfig:
+    """Returns the validated RunConfig of a composed Hydra config. Raises ValueError."""
+    from omegaconf import OmegaConf
+
+    with _one_line_errors():
+        config: Any = OmegaConf.to_object(composed)
+    check(config)
+    assert isinstance(config, RunConfig)
+    return config
+
+
+def read_config(path: Path) -> RunConfig:
+    """Returns the RunConfig that `dump` wrote. Raises ValueError, naming the file."""
+    from omegaconf import OmegaConf
+
+    try:
+        return to_config(OmegaConf.merge(OmegaConf.structured(RunConfig), OmegaConf.load(path)))
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def dump(config: RunConfig) -> str:
+    """Returns the config as YAML."""
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_yaml(OmegaConf.structured(config))
+
+
+def hydra_main(argv: Sequence[str], job: Callable[[RunConfig], None]) -> None:
+    """Calls `job` with each config that Hydra makes of `argv`: `vitcli train` and all of Hydra's flags.
+
+    Raises:
+        ValueError: for anything in `argv` that Hydra or the schema refuses.
+    """
+    import hydra
+
+    flags, overrides = split_argv(argv)
+    config_dir = _config_dir(flags)
+    overrides = prepare(overrides, config_dir)
+    sys.argv = ["vitcli train", *flags, *(["--", *overrides] if overrides else [])]
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # raise; do not print and exit
+
+    def task(composed: Any) -> None:  # Hydra copies and renames it, so it is a plain function
+        job(to_config(composed))
+
+    with _one_line_errors():
+        _register_schema()
+        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(task)()
+
+
+def split_argv(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Returns (flags with their values, overrides): Hydra refuses overrides on both sides of a flag.
+
+    Raises:
+        ValueError: for a flag that Hydra does not have.
+    """
+    flags: list[str] = []
+    overrides: list[str] = []
+    rest = list(argv)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("-"):
+            overrides.append(word)
+            continue
+        name, equals, _ = word.partition("=")
+        if name not in _VALUED | _OPTIONAL | _PLAIN:
+            raise ValueError(f"unknown flag {name}{nearest(name, _VALUED | _OPTIONAL | _PLAIN)}")
+        flags.append(word)
+        if name in _VALUED and not equals:
+            if not rest:
+                raise ValueError(f"{name} needs a value")
+            flags.append(rest.pop(0))
+        elif name in _OPTIONAL and rest and rest[0] in _INFO:
+            flags.append(rest.pop(0))
+    return flags, overrides
+
+
+def prepare(overrides: Sequence[str], config_dir: Path | None = None) -> list[str]:
+    """Returns the overrides with one duration only; checks each key and each option of a group.
+
+    Raises:
+        ValueError: for an unknown key or option, naming the nearest known one.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    with _one_line_errors():
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+    groups = _groups(config_dir)
+    known = [*_keys(RunConfig, ""), *groups]
+    for override in parsed:
+        key = override.key_or_group
+        if key.split(".")[0] == "hydra" or key.startswith("hydra/"):
+            continue
+        if key not in known:
+            raise ValueError(f"unknown key '{key}'{nearest(key, known)}")
+        if key in groups:
+            _check_options(key, override, groups[key])
+    given = [o.key_or_group for o in parsed if o.key_or_group in _DURATIONS and o.value() is not None]
+    # `train.steps=100` replaces a recipe's `train.images`; two durations stay, and are refused later.
+    unset = [f"{key}=null" for key in _DURATIONS if given and key not in given]
+    return [*overrides, *unset]
+
+
+def _check_options(group: str, override: Any, options: list[str]) -> None:
+    values = override.sweep_iterator() if override.is_sweep_override() else [override.value()]
+    for value in values:
+        for option in value if isinstance(value, list) else [value]:
+            if option is None and group == "experiment":
+                continue
+            if str(option) not in options:
+                listing = f": choose from {', '.join(options)}"
+                raise ValueError(f"{group}={option}{listing}{nearest(str(option), options)}")
+
+
+def _groups(config_dir: Path | None) -> dict[str, list[str]]:
+    """Returns the options of each config group, the user's own included."""
+    if config_dir is not None and not config_dir.is_dir():
+        raise ValueError(f"--config-dir {config_dir}: no such folder")
+    groups: dict[str, list[str]] = {}
+    for path in sorted(conf_dir().glob("*/*.yaml")):
+        groups.setdefault(path.parent.name, []).append(path.stem)
+    for path in sorted(config_dir.glob("*/*.yaml")) if config_dir else []:
+        if path.stem in groups.get(path.parent.name, []):
+            # Hydra would take ours without a word.
+            raise ValueError(f"{path}: {path.parent.name}={path.stem} exists already, rename yours")
+        groups.setdefault(path.parent.name, []).append(path.stem)
+    groups.pop("study", None)  # data of `vitcli ablate`, not part of a run's config
+    return groups
+
+
+def _keys(schema: type, prefix: str) -> Iterator[str]:
+    default = schema()
+    for f in fields(schema):
+        yield prefix + f.name
+        if is_dataclass(nested := getattr(default, f.name)):
+            yield from _keys(type(nested), f"{prefix}{f.name}.")
+
+
+def _config_dir(flags: Sequence[str]) -> Path | None:
+    for i, flag in enumerate(flags):
+        name, equals, given = flag.partition("=")
+        if name in ("--config-dir", "-cd"):
+            return Path(given if equals else flags[i + 1])
+    return None
+
+
+def _register_schema() -> None:
+    from hydra.core.config_store import ConfigStore
+
+    ConfigStore.instance().store(name="schema", node=RunConfig)
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    """Turns what Hydra and OmegaConf raise into a ValueError of one line."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+        key = getattr(cause, "full_key", None)
+        first = next((line for line in str(cause).splitlines() if line.strip()), type(cause).__name__)
+        raise ValueError(f"{key}: {first}" if key else first) from error

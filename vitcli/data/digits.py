@@ -1,0 +1,49 @@
+"""digits: the 1,797 handwritten 8x8 digits in scikit-learn (UCI, Alpaydin and Kaynak 1998)."""
+
+from __future__ import annotations
+
+import torch
+from sklearn.datasets import load_digits
+from torch import Tensor
+from torch.nn import functional as F
+
+from vitcli.config import DataConfig
+from vitcli.data.subsets import balanced_order
+
+_VAL_SIZE = 500  # leaves 1,297 to train on, whatever data.val_size
+
+
+class Digits:
+    """Real images in ten classes: 1,297 to train on, 500 held out; data.seed fixes the split."""
+
+    num_classes = 10
+
+    def __init__(self, config: DataConfig, device: torch.device) -> None:
+        """Loads all images at data.img_size onto `device`.
+
+        Raises:
+            ValueError: data.size is more than the training images there are.
+        """
+        pixels, labels = load_digits(return_X_y=True)
+        order = balanced_order(torch.from_numpy(labels), config.seed)
+        most = len(order) - _VAL_SIZE
+        if config.size is not None and config.size > most:
+            raise ValueError(f"data.size={config.size}: digits has {most} training images")
+        self.train_size = config.size or most
+        self.val_size = min(config.val_size, _VAL_SIZE)
+        grey = torch.from_numpy(pixels).float().view(-1, 1, 8, 8) / 8 - 1  # 0..16 -> [-1, 1]
+        size = (config.img_size, config.img_size)
+        grey = F.interpolate(grey, size, mode="bilinear", antialias=True).clamp(-1, 1)
+        self._images = grey[order].to(device)
+        self._labels = torch.from_numpy(labels)[order].to(device)
+
+    def train_batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns training images (B, 3, S, S) in [-1, 1] and labels (B,)."""
+        return self._batch(index + _VAL_SIZE)
+
+    def val_batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns validation images (B, 3, S, S) in [-1, 1] and labels (B,)."""
+        return self._batch(index)
+
+    def _batch(self, row: Tensor) -> tuple[Tensor, Tensor]:
+        return self._images[row].repeat(1, 3, 1, 1), self._labels[row]

@@ -1,0 +1,41 @@
+"""Accuracy and loss on the upstream validation images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from vitcli.data import DataSource
+from vitcli.evals.inference import batches, inference
+
+
+class Classification:
+    """Yields val/top1, val/top5 (fractions) and val/loss (nats), means over the validation images.
+
+    With five classes or fewer there is no val/top5: it would be 1 by definition.
+    """
+
+    def __init__(self, data: DataSource, device: torch.device) -> None:
+        self._data, self._device = data, device
+        self._ranks = {"val/top1": 1, "val/top5": 5} if data.num_classes > 5 else {"val/top1": 1}
+
+    def protocol(self) -> dict[str, Any]:
+        """Returns the parts of the measurement that its numbers depend on."""
+        return {"name": "classification", "test_size": self._data.val_size}
+
+    def run(self, model: nn.Module) -> Iterator[tuple[str, float]]:
+        """Yields (name, value)."""
+        sums = dict.fromkeys([*self._ranks, "val/loss"], 0.0)
+        with inference(model, self._device):
+            for images, labels in batches(self._data.val_batch, self._data.val_size, self._device):
+                logits = model(images)
+                best = logits.topk(max(self._ranks.values())).indices
+                for name, rank in self._ranks.items():
+                    sums[name] += (best[:, :rank] == labels[:, None]).sum().item()
+                sums["val/loss"] += F.cross_entropy(logits, labels, reduction="sum").item()
+        for name, total in sums.items():
+            yield name, total / self._data.val_size

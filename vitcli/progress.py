@@ -1,0 +1,51 @@
+"""What a person sees of a run: one live line at a terminal, ten lines of JSON elsewhere."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+REPORTS = 10  # lines of JSON in a run
+
+
+@contextmanager
+def progress(name: str, start: int, total: int) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Gives a function that shows a training record; `start` steps of `total` are done already."""
+    if not sys.stdout.isatty():
+        yield _json_lines(total)
+        return
+    columns = (
+        TextColumn(name),
+        BarColumn(bar_width=None),
+        TextColumn("step {task.completed:.0f}/{task.total:.0f}  loss {task.fields[loss]:.3f}"),
+        TextColumn("{task.fields[speed]:,.0f} images/s"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(), expand=True) as bar:
+        task = bar.add_task("", total=total, completed=start, loss=float("nan"), speed=0.0)
+
+        def show(record: dict[str, Any]) -> None:
+            bar.update(
+                task, completed=record["step"], loss=record["loss"], speed=record["images_per_s"]
+            )
+
+        yield show
+
+
+def _json_lines(total: int) -> Callable[[dict[str, Any]], None]:
+    shown = 0
+
+    def show(record: dict[str, Any]) -> None:
+        nonlocal shown
+        due = record["step"] * REPORTS // total
+        if due > shown:
+            shown = due
+            print(json.dumps(record), flush=True)
+
+    return show

@@ -1,0 +1,238 @@
+"""Reads a study's plan and its runs' files into plain values; what is missing stays missing."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vitcli.files import read_json
+from vitcli.status import read_status
+
+TESTS = ("greater", "equivalent")
+
+
+@dataclass(frozen=True)
+class Label:
+    """A row or a column of the table."""
+
+    id: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the files of one run say. Either `value`, the study's metric, or `error` may be set."""
+
+    id: str
+    state: str  # as `read_status` says; "done" wherever there is a result; "unreadable"
+    value: float | None = None
+    error: str | None = None  # one line
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    params: int | None = None
+    train_flops: float | None = None
+    wall_s: float | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One entry of the table: the paper's value, if it has one, and a run for each seed."""
+
+    id: str
+    row: str
+    column: str
+    paper: float | None
+    runs: Mapping[int, Run]
+
+
+@dataclass(frozen=True)
+class Paper:
+    """Where the paper's values stand, what they measure, and over how many trainings (n)."""
+
+    where: str
+    metric: str
+    n: int
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement of the paper, and the test that judges it on pairs of cells."""
+
+    id: str
+    statement: str
+    where: str
+    test: str
+    pairs: tuple[tuple[str, str], ...]  # ids of cells; `greater`: first above second
+    alpha: float
+    margin: float | None  # in units of the metric; of `equivalent` only
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Sums over the study's runs, each run once even where cells share it."""
+
+    runs: int
+    done: int
+    wall_s: float
+    train_flops: float
+    params: tuple[int, int] | None  # smallest and largest model; None: no run has finished
+    environments: tuple[tuple[Mapping[str, str], int], ...]  # each with its number of runs
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study's plan, and what its runs have found so far."""
+
+    study: str
+    title: str
+    scale: str
+    overrides: tuple[str, ...]
+    metric: str
+    metric_label: str
+    setting: str
+    differences: tuple[str, ...]
+    seeds: tuple[int, ...]
+    rows: tuple[Label, ...]
+    columns: tuple[Label, ...]
+    cells: tuple[Cell, ...]
+    paper: Paper
+    claims: tuple[Claim, ...]
+
+    @property
+    def values(self) -> dict[str, dict[int, float | None]]:
+        """Returns the metric by cell id and seed; None where the run has no usable value."""
+        return {c.id: {seed: run.value for seed, run in c.runs.items()} for c in self.cells}
+
+    def cell(self, cell_id: str) -> Cell | None:
+        """Returns the cell of that id, or None if the plan has none."""
+        return next((cell for cell in self.cells if cell.id == cell_id), None)
+
+    def name(self, cell: Cell) -> str:
+        """Returns the cell's labels, less those that all cells share: `1-D (every layer)`."""
+        row = next(x.label for x in self.rows if x.id == cell.row)
+        column = next(x.label for x in self.columns if x.id == cell.column)
+        if len(self.columns) == 1:
+            return row
+        return column if len(self.rows) == 1 else f"{row} ({column})"
+
+    @property
+    def totals(self) -> Totals:
+        """Returns the sums over the study's distinct runs."""
+        runs = list({run.id: run for cell in self.cells for run in cell.runs.values()}.values())
+        params = [run.params for run in runs if run.params is not None]
+        environments = Counter(tuple(sorted(run.env.items())) for run in runs if run.env)
+        return Totals(
+            runs=len(runs),
+            done=sum(run.state == "done" for run in runs),
+            wall_s=sum(run.wall_s or 0.0 for run in runs),
+            train_flops=sum(run.train_flops or 0.0 for run in runs),
+            params=(min(params), max(params)) if params else None,
+            environments=tuple((dict(env), count) for env, count in environments.most_common()),
+        )
+
+
+def load(study_dir: Path, runs_dir: Path) -> Study:
+    """Returns the study planned in `study_dir`, with what its runs in `runs_dir` have found so far.
+
+    A run that failed, has not finished or has no finite value of the metric is kept as that.
+
+    Raises:
+        FileNotFoundError: there is no plan.json.
+        ValueError: plan.json lacks a key or contradicts itself; names the file and the key.
+    """
+    path = study_dir / "plan.json"
+    plan = read_json(path)
+    try:
+        return _study(plan, runs_dir)
+    except KeyError as error:
+        raise ValueError(f"{path}: no key {error}") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _study(plan: Mapping[str, Any], runs_dir: Path) -> Study:
+    rows = tuple(Label(x["id"], x["label"]) for x in plan["rows"])
+    columns = tuple(Label(x["id"], x["label"]) for x in plan["columns"])
+    places = Counter((cell["row"], cell["column"]) for cell in plan["cells"])
+    for cell in plan["cells"]:
+        for key, axis in (("row", rows), ("column", columns)):
+            if cell[key] not in [x.id for x in axis]:
+                raise ValueError(f"cells: {cell['id']}: {key}={cell[key]} is not in {key}s")
+        if places[cell["row"], cell["column"]] > 1:
+            raise ValueError(f"cells: {cell['id']}: another cell has the same row and column")
+    return Study(
+        **{k: plan[k] for k in ("study", "title", "scale", "metric", "metric_label", "setting")},
+        overrides=tuple(plan["overrides"]),
+        differences=tuple(plan["differences"]),
+        seeds=tuple(plan["seeds"]),
+        rows=rows,
+        columns=columns,
+        cells=tuple(_cell(cell, plan["metric"], runs_dir) for cell in plan["cells"]),
+        paper=Paper(**{k: plan["paper"][k] for k in ("where", "metric", "n")}),
+        claims=tuple(_claim(claim) for claim in plan["claims"]),
+    )
+
+
+def _cell(plan: Mapping[str, Any], metric: str, runs_dir: Path) -> Cell:
+    runs = {int(seed): _run(run_id, metric, runs_dir) for seed, run_id in plan["runs"].items()}
+    return Cell(plan["id"], plan["row"], plan["column"], plan["paper"], dict(sorted(runs.items())))
+
+
+def _claim(plan: Mapping[str, Any]) -> Claim:
+    name, test, alpha, margin = plan["id"], plan["test"], plan["alpha"], plan.get("margin")
+    if test not in TESTS:
+        raise ValueError(f"claims: {name}: test={test}: choose from {', '.join(TESTS)}")
+    if not 0 < alpha < 0.5:
+        raise ValueError(f"claims: {name}: alpha={alpha}: must be in (0, 0.5)")
+    if (test == "equivalent") != (margin is not None and margin > 0):
+        raise ValueError(f"claims: {name}: margin={margin}: above 0 if equivalent, none if greater")
+    if not plan["pairs"]:
+        raise ValueError(f"claims: {name}: pairs=[]: give at least one pair of cells")
+    pairs = tuple((first, second) for first, second in plan["pairs"])
+    return Claim(name, plan["statement"], plan["where"], test, pairs, alpha, margin)
+
+
+def _run(run_id: str, metric: str, runs_dir: Path) -> Run:
+    folder = runs_dir / run_id
+    try:
+        if not (folder / "result.json").exists():
+            return _unfinished(run_id, folder)
+        result = read_json(folder / "result.json")
+        if not isinstance(result, dict) or not isinstance(result.get("metrics"), dict):
+            raise ValueError("result.json has no metrics")
+    except ValueError as error:
+        reason = _one_line(error).replace(f"{folder}/", "")
+        return Run(run_id, "unreadable", error=reason)
+    value, found = result["metrics"].get(metric), metric in result["metrics"]
+    finite = isinstance(value, int | float) and math.isfinite(value)
+    problem = f"{metric} is {value}" if found else f"result.json has no metric {metric}"
+    return Run(
+        run_id,
+        "done",
+        value=float(value) if finite else None,
+        error=None if finite else problem,
+        metrics=result["metrics"],
+        params=result.get("params"),
+        train_flops=result.get("train_flops"),
+        wall_s=result.get("wall_s"),
+        env={key: str(value) for key, value in result.get("env", {}).items()},
+    )
+
+
+def _unfinished(run_id: str, folder: Path) -> Run:
+    try:
+        status = read_status(folder)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"status.json is not a run's ({_one_line(error)})") from error
+    reason = _one_line(status.get("error") or "")
+    if status["state"] == "done":
+        reason = "status.json says done, but there is no result.json"
+    return Run(run_id, status["state"], error=reason or None)
+
+
+def _one_line(error: object) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,182 @@
+"""The only assembler: a config in, a folder with weights and a result out."""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import subprocess
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vitcli import perf
+from vitcli.compose import dump
+from vitcli.config import RunConfig, run_id
+from vitcli.data import build_data
+from vitcli.evals import build_evals
+from vitcli.files import read_json, write_json, write_text
+from vitcli.models import build_model
+from vitcli.progress import progress
+from vitcli.status import Status, only_one, read_status
+from vitcli.trainer import Trainer, find_device, precision
+
+
+class RunFailed(RuntimeError):
+    """The run ended with an error; its status holds the traceback."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished run: where it is, what it gave, and whether this call trained it."""
+
+    folder: Path
+    result: dict[str, Any]
+    trained: bool
+
+
+def run(config: RunConfig, quiet: bool = False) -> Outcome:
+    """Trains and evaluates what `config` describes, or returns the result it has already.
+
+    Raises:
+        ValueError: the config cannot be built; nothing was written.
+        RunFailed: training or evaluation failed; the folder says where and why.
+        trainer.Interrupted: a signal came; the same call goes on from there.
+    """
+    folder = Path(config.outputs) / "runs" / run_id(config)
+    if (folder / "result.json").exists():
+        return Outcome(folder, read_json(folder / "result.json"), trained=False)
+    device = find_device(config)
+    torch.set_num_threads(config.threads or torch.get_num_threads())
+    torch.manual_seed(config.seed)
+    data = build_data(config.data, device)
+    img_size = (config.data.img_size, config.data.img_size)
+    model = build_model(config, img_size, data.num_classes).to(device)
+    with only_one(folder), stop_signal() as stop:
+        before = read_status(folder).get("train_seconds", 0.0)
+        write_text(folder / "config.yaml", dump(config))
+        write_json(folder / "env.json", environment(config, device))
+        status = Status(folder)
+        with status.running(), _told(status, folder):
+            trainer = Trainer(config, model, data, folder)
+            trainer.resume()
+            seconds = _train(trainer, status, before if trainer.step else 0.0, quiet, stop)
+            result = _result(trainer, seconds)
+            write_json(folder / "result.json", result)
+    return Outcome(folder, result, trained=True)
+
+
+def _train(
+    trainer: Trainer, status: Status, before: float, quiet: bool, stop: Callable[[], bool]
+) -> float:
+    """Returns the seconds spent in training, `before` this call included."""
+    status.update(step=trainer.step, num_steps=trainer.num_steps)
+    name = trainer.folder.name
+    shown = nullcontext() if quiet else progress(name, trainer.step, trainer.num_steps)
+    began = time.perf_counter()
+    with shown as show:
+
+        def observe(record: dict[str, Any]) -> None:
+            status.note(**record, train_seconds=before + time.perf_counter() - began)
+            if show is not None:
+                show(record)
+
+        trainer.train(observe, stop)
+    return before + time.perf_counter() - began
+
+
+def _result(trainer: Trainer, train_seconds: float) -> dict[str, Any]:
+    """Evaluates the trained model and returns all there is to know of the run."""
+    config, device = trainer.config, trainer.device
+    began = time.perf_counter()
+    metrics: dict[str, float] = {}
+    evaluators = build_evals(config, trainer.data, device)
+    for evaluator in evaluators:
+        metrics |= dict(evaluator.run(trainer.model))
+    parameters, macs = perf.count(trainer.model, (config.data.img_size, config.data.img_size))
+    images = trainer.num_steps * config.train.batch_size
+    return {
+        "run_id": trainer.folder.name,
+        "metrics": metrics,
+        "evals": [evaluator.protocol() for evaluator in evaluators],
+        "params": parameters,
+        "train_flops": 6.0 * macs * images,  # the paper's rule: forward and backward
+        "train_s": train_seconds,
+        "wall_s": train_seconds + time.perf_counter() - began,
+        "steps": trainer.num_steps,
+        "images": images,
+        "env": environment(config, device),
+    }
+
+
+def environment(config: RunConfig, device: torch.device) -> dict[str, Any]:
+    """Returns what a number may depend on besides the config: machine, versions, commit."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
+    return {
+        "device": f"{device.type} ({name or platform.machine()})",
+        "host": platform.node(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "precision": precision(config.train.precision, device),
+        "python": platform.python_version(),
+        **{package: version(package) for package in ("vitcli", "torch", "timm")},
+        "commit": _commit(),
+    }
+
+
+@contextmanager
+def stop_signal() -> Iterator[Callable[[], bool]]:
+    """Gives a function that says whether SIGINT or SIGTERM came; a second SIGINT acts at once."""
+    came = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield came.is_set
+        return
+
+    def handle(number: int, frame: object) -> None:
+        came.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield came.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _told(status: Status, folder: Path) -> Iterator[None]:
+    """Writes how the block ended."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        status.update(state="interrupted")
+        raise
+    except Exception as error:
+        line = f"{type(error).__name__}: {error}".splitlines()[0]
+        status.update(state="failed", error=line, traceback=traceback.format_exc())
+        raise RunFailed(f"{line} (traceback in {folder / 'status.json'})") from error
+    status.update(state="done")
+
+
+def _commit() -> str | None:
+    """Returns the commit of this source tree, `+` appended if it was changed; None outside git."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        git = ["git", "-C", str(root)]
+        head = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+        dirty = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True)
+    except OSError:
+        return None
+    return head.stdout.strip() + ("+" if dirty.stdout.strip() else "") or None
+

@@ -1,0 +1,95 @@
+"""What a run says of itself while it lives: `status.json`, and the lock that keeps a second process out."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from vitcli.files import read_json, write_json
+
+BEAT_SECONDS = 2.0
+_LOST_AFTER_SECONDS = 60.0  # without a beat, on another machine
+
+
+class Status:
+    """Keeps `folder/status.json` up to date; beats in a thread while the run lives."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "status.json"
+        self._fields: dict[str, Any] = {"host": socket.gethostname(), "pid": os.getpid()}
+        self._done = threading.Event()
+        self._guard = threading.Lock()
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Beats until the block is left; the block says how it ended with `end`."""
+        thread = threading.Thread(target=self._beat, daemon=True)
+        self.update(state="running")
+        thread.start()
+        try:
+            yield
+        finally:
+            self._done.set()
+            thread.join()
+
+    def update(self, **changes: Any) -> None:
+        """Adds `changes` to what is known and writes it."""
+        with self._guard:
+            self._fields |= changes
+            write_json(self._path, {**self._fields, "beat": time.time()})
+
+    def note(self, **changes: Any) -> None:
+        """Adds `changes`; the next beat writes them."""
+        with self._guard:
+            self._fields |= changes
+
+    def _beat(self) -> None:
+        while not self._done.wait(BEAT_SECONDS):
+            self.update()
+
+
+def read_status(folder: Path) -> dict[str, Any]:
+    """Returns the run's status; a running run that no longer beats has state `lost`, none `planned`."""
+    path = folder / "status.json"
+    if not path.exists():
+        return {"state": "planned"}
+    status: dict[str, Any] = read_json(path)
+    if status["state"] == "running" and not _alive(status):
+        status["state"] = "lost"
+    return status
+
+
+class Busy(RuntimeError):
+    """Another process is training this run."""
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Holds the run's folder. Raises Busy if another process of this machine does."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:  # the system lets go of it however a process ends
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = read_status(folder).get("pid", "unknown")
+            raise Busy(f"{folder.name} is being trained by process {owner}") from None
+        yield
+
+
+def _alive(status: dict[str, Any]) -> bool:
+    if status["host"] != socket.gethostname():
+        return time.time() - status["beat"] < _LOST_AFTER_SECONDS
+    try:
+        os.kill(status["pid"], 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return time.time() - status["beat"] < _LOST_AFTER_SECONDS

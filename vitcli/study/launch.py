@@ -1,0 +1,114 @@
+"""The only caller of Hydra's launchers: runs what a plan still misses, each in a job of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from vitcli.compose import conf_dir, read_config
+from vitcli.status import Busy, Status, read_status
+from vitcli.study.plan import Plan
+
+STOP = "stop"  # a file in the study's folder: jobs that have not begun do not
+
+
+def launch(plan: Plan, hydra_overrides: Sequence[str] = ()) -> bool:
+    """Runs what has no result yet; returns False if a signal stopped it.
+
+    A run that fails, or whose process dies, leaves the others alone: the files say how each ended.
+
+    Args:
+        plan: frozen.
+        hydra_overrides: `hydra/launcher=...`, `hydra.launcher.n_jobs=...` and the like.
+    """
+    tried: set[str] = set()
+    with _stopping(plan) as stopped:
+        while todo := [run for run in missing(plan) if run not in tried]:
+            before = {run: read_status(_folder(plan, run)) for run in todo}
+            _multirun(plan, todo, hydra_overrides)
+            if stopped():
+                return False
+            begun = {run for run in todo if read_status(_folder(plan, run)) != before[run]}
+            # A worker that was killed takes joblib's queue with it: what had not begun is tried again.
+            tried |= begun or set(todo)
+        for run in tried:
+            if read_status(_folder(plan, run))["state"] == "lost":
+                Status(_folder(plan, run)).update(state="failed", error="its process was killed")
+    return True
+
+
+def missing(plan: Plan) -> list[str]:
+    """Returns the ids of the runs without a result, in the plan's order."""
+    return [run for run in plan.configs if not (_folder(plan, run) / "result.json").exists()]
+
+
+def job(composed: Any) -> None:
+    """Does one run in a launcher's worker; how it ended is in its files. Never raises."""
+    outputs = Path(composed.folder).parent.parent
+    if (Path(composed.folder) / STOP).exists():
+        return
+    from vitcli.run import run
+
+    folder = outputs / "runs" / composed.run
+    try:
+        config = read_config(folder / "config.yaml")
+        config.outputs, config.threads = str(outputs), composed.threads
+        run(config, quiet=True)
+    except (KeyboardInterrupt, Busy):
+        pass
+    except Exception as error:
+        if read_status(folder)["state"] != "failed":  # it never came to training
+            Status(folder).update(state="failed", error=f"{type(error).__name__}: {error}")
+
+
+def _multirun(plan: Plan, runs: list[str], hydra_overrides: Sequence[str]) -> None:
+    import hydra
+
+    cores = os.cpu_count() or 1
+    parallel = min(cores, len(plan.configs))
+    sys.argv = ["vitcli ablate", "-m", f"folder='{plan.folder}'", "run=" + ",".join(runs)]
+    if not any(o.startswith("hydra/launcher=") for o in hydra_overrides):
+        sys.argv += [f"threads={cores // parallel}", f"hydra.launcher.n_jobs={parallel}"]
+    sys.argv += hydra_overrides
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    try:
+        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="launch")(job)()
+    except Exception as error:
+        if type(error).__name__ not in ("TerminatedWorkerError", "UncompletedJobError"):
+            raise
+        warnings.warn(f"a worker died: {str(error).splitlines()[0]}", stacklevel=2)
+
+
+@contextmanager
+def _stopping(plan: Plan) -> Iterator[Any]:
+    """Hands SIGINT and SIGTERM on to the running jobs, which save and end; gives whether one came."""
+    stop = plan.folder / STOP
+    stop.unlink(missing_ok=True)
+
+    def handle(number: int, frame: object) -> None:
+        stop.touch()
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a second one ends at once
+        for run in plan.configs:
+            status = read_status(_folder(plan, run))
+            here = status.get("host") == socket.gethostname() and status["pid"] != os.getpid()
+            if status["state"] == "running" and here:
+                os.kill(status["pid"], signal.SIGTERM)
+
+    before = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop.exists
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        stop.unlink(missing_ok=True)
+
+
+def _folder(plan: Plan, run: str) -> Path:
+    return plan.folder.parent.parent / "runs" / run

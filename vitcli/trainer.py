@@ -1,0 +1,141 @@
+"""The step loop. Data order and dropout are functions of (seed, step), so stopping costs nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vitcli.checkpoint import load_state, save_state, save_weights
+from vitcli.config import RunConfig, num_steps
+from vitcli.data import DataSource
+from vitcli.data.order import batch_index
+from vitcli.optim import build_optimizer, lr_at
+
+Observer = Callable[[dict[str, Any]], None]
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asked the run to stop; its state is saved."""
+
+
+class Trainer:
+    """Trains `model` on `data`; its state is a step, the weights and the optimizer's moments."""
+
+    def __init__(self, config: RunConfig, model: nn.Module, data: DataSource, folder: Path) -> None:
+        self.config, self.model, self.data, self.folder = config, model, data, folder
+        self.device = next(model.parameters()).device
+        self.optimizer = build_optimizer(model, config.recipe)
+        self.num_steps = num_steps(config, data.train_size)
+        self.autocast = precision(config.train.precision, self.device) == "bf16"
+        self.log_every = min(50, max(1, self.num_steps // 100))
+        self.step = 0
+
+    def resume(self) -> None:
+        """Goes on from the state in the run's folder, if there is one."""
+        self.step = load_state(self.folder, self.model, self.optimizer)
+
+    def train(self, observe: Observer, stop: Callable[[], bool]) -> None:
+        """Steps to the end; tells `observe` of the loss and speed every `log_every` steps.
+
+        Raises:
+            Interrupted: `stop()` became true; the state was saved.
+            FloatingPointError: the loss is not finite; names the step.
+        """
+        self.model.train()
+        log = _open_log(self.folder / "metrics.jsonl", self.step)
+        losses: list[Tensor] = []
+        since = time.perf_counter()
+        with log:
+            while self.step < self.num_steps:
+                losses.append(self.train_step())
+                self.step += 1
+                if self.step % self.log_every == 0 or self.step == self.num_steps:
+                    record = self._record(losses, time.perf_counter() - since)
+                    print(json.dumps(record), file=log, flush=True)
+                    observe(record)
+                    losses, since = [], time.perf_counter()
+                if self.step % self.config.checkpoint.every == 0 and self.step < self.num_steps:
+                    save_state(self.folder, self.step, self.model, self.optimizer)
+                if stop() and self.step < self.num_steps:
+                    save_state(self.folder, self.step, self.model, self.optimizer)
+                    raise Interrupted(f"stopped after step {self.step} of {self.num_steps}")
+        save_weights(self.folder, self.model)
+
+    def train_step(self) -> Tensor:
+        """Returns the batch's mean loss, and moves the weights by one optimizer step."""
+        config = self.config
+        if config.recipe.dropout > 0:
+            torch.manual_seed(hash((config.seed, self.step)))
+        batch_size, parts = config.train.batch_size, config.train.accumulate
+        index = batch_index(config.seed, self.data.train_size, self.step, batch_size, self.device)
+        total = torch.zeros((), device=self.device)
+        for part in index.chunk(parts):
+            images, labels = self.data.train_batch(part)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+                logits = self.model(images)
+            loss = nn.functional.cross_entropy(logits.float(), labels) / parts
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
+        if config.recipe.grad_clip > 0:
+            nn.utils.clip_grad_norm_(self.model.parameters(), config.recipe.grad_clip)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr_at(self.step, self.num_steps, config.recipe)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return total
+
+    def _record(self, losses: list[Tensor], seconds: float) -> dict[str, Any]:
+        values = torch.stack(losses).tolist()  # the only place that waits for the device
+        first = self.step - len(values) + 1
+        for step, value in enumerate(values, first):
+            if not math.isfinite(value):
+                raise FloatingPointError(
+                    f"the loss is {value} at step {step}: try a smaller recipe.lr "
+                    f"(now {self.config.recipe.lr})"
+                )
+        return {
+            "step": self.step,
+            "loss": sum(values) / len(values),
+            "lr": self.optimizer.param_groups[0]["lr"],
+            "images_per_s": len(values) * self.config.train.batch_size / seconds,
+        }
+
+
+def precision(wish: str, device: torch.device) -> str:
+    """Returns `fp32` or `bf16` for `auto`, else `wish`: whichever trains faster on `device`."""
+    if wish != "auto":
+        return wish
+    return "bf16" if device.type == "cuda" else "fp32"
+
+
+def find_device(config: RunConfig) -> torch.device:
+    """Returns the device to train on; `auto` is a GPU where there is one. Raises ValueError."""
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device=cuda: no CUDA device here; choose from auto, cpu")
+    wish = config.device
+    if wish == "auto":
+        wish = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(wish)
+
+
+def _open_log(path: Path, step: int) -> Any:
+    """Returns the log opened for appending, without what was logged after the state's step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = path.read_text().splitlines() if path.exists() else []
+    kept = [line for line in lines if _step(line) <= step]
+    path.write_text("".join(line + "\n" for line in kept))
+    return path.open("a")
+
+
+def _step(line: str) -> float:
+    try:
+        return float(json.loads(line)["step"])
+    except ValueError:  # a line cut off by a crash
+        return math.inf
