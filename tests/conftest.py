@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from helpers import Ended
 
-# One thread: the suite and the workers it starts share two cores, and spinning threads lose minutes.
+# One thread: the suite shares its cores with the workers it starts, where spinning is slow.
 os.environ["OMP_NUM_THREADS"] = "1"
 
 
-@pytest.fixture()
+@pytest.fixture
 def tiny(tmp_path: Path) -> list[str]:
     """Overrides that make a run of a second, with its outputs in the test's folder."""
     return [
@@ -24,7 +24,7 @@ def tiny(tmp_path: Path) -> list[str]:
     ]  # fmt: skip
 
 
-@pytest.fixture()
+@pytest.fixture
 def vitcli(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Callable[..., Ended]:

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from vitcli.config import RunConfig, TrainConfig, nearest, num_steps, run_id, validate
+from vitcli.config import RunConfig, TrainConfig, nearest, num_steps, run_id
+from vitcli.rules import validate
 
 
 def config(**changes: object) -> RunConfig:

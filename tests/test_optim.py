@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from vitcli.config import RecipeConfig
 from vitcli.compose import compose
+from vitcli.config import RecipeConfig
 from vitcli.models import build_model
 from vitcli.optim import build_optimizer, lr_at
 

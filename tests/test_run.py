@@ -61,7 +61,7 @@ def test_same_config_same_numbers_other_seed_others(tiny: list[str], tmp_path: P
 
 def test_a_failed_run_keeps_its_traceback(tiny: list[str]) -> None:
     config = compose([*tiny, "recipe.lr=1e30", "recipe.grad_clip=0", "train.steps=30"])
-    with pytest.raises(RunFailed, match="FloatingPointError: the loss is .*status.json"):
+    with pytest.raises(RunFailed, match=r"FloatingPointError: the loss is .*status.json"):
         run(config, quiet=True)
     folder = Path(config.outputs) / "runs" / run_id(config)
     status = read_status(folder)
@@ -72,7 +72,7 @@ def test_a_failed_run_keeps_its_traceback(tiny: list[str]) -> None:
 
 def test_what_cannot_be_built_leaves_nothing(tiny: list[str]) -> None:
     config = compose([*tiny, "data.num_classes=5000", "data.size=5000"])
-    with pytest.raises(ValueError, match="data.num_classes=5000"):
+    with pytest.raises(ValueError, match=r"data.num_classes=5000"):
         run(config, quiet=True)
     assert not Path(config.outputs).exists()
 

@@ -33,7 +33,7 @@ OWN = {
 }
 
 
-@pytest.fixture()
+@pytest.fixture
 def own(tmp_path: Path) -> Callable[..., Path]:
     """Writes a study of the user's into a folder for --config-dir."""
 

@@ -36,8 +36,10 @@ def stop_after(trainer: Trainer, step: int) -> None:
 def test_resuming_is_exact_twice_within_an_epoch(
     tiny: list[str], tmp_path: Path, optimizer: str
 ) -> None:
-    # 256 images in batches of 16: an epoch is 16 steps, the stops after 3 and 7 are inside the first.
-    config = compose([*tiny, f"recipe.optimizer={optimizer}", "recipe.dropout=0.1", "train.steps=20"])
+    # 256 images in batches of 16: an epoch is 16 steps, and both stops are inside the first.
+    config = compose(
+        [*tiny, f"recipe.optimizer={optimizer}", "recipe.dropout=0.1", "train.steps=20"]
+    )
     unbroken = make(config, tmp_path / "unbroken")
     unbroken.train(lambda record: None, lambda: False)
     for step in (3, 7):
@@ -97,7 +99,12 @@ def test_the_loss_falls(tiny: list[str], tmp_path: Path) -> None:
 
 def test_the_gradient_is_clipped_to_its_global_norm(tiny: list[str]) -> None:
     # The first SGD step moves the weights by lr x gradient: its length is the clip.
-    clip = ["recipe.optimizer=sgd", "recipe.lr=1.0", "recipe.warmup_steps=0", "recipe.weight_decay=0"]
+    clip = [
+        "recipe.optimizer=sgd",
+        "recipe.lr=1.0",
+        "recipe.warmup_steps=0",
+        "recipe.weight_decay=0",
+    ]
     trainer = trainer_of(compose([*tiny, *clip, "recipe.grad_clip=0.001"]))
     before = weights(trainer)
     trainer.train_step()

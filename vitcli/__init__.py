@@ -26,8 +26,8 @@ def create_model(
         ValueError: an override or a combination that makes no sense.
     """
     from vitcli.compose import compose
-    from vitcli.config import validate_fields
     from vitcli.models import build_model
+    from vitcli.rules import validate_fields
 
     size = (img_size, img_size) if isinstance(img_size, int) else img_size
     if num_classes < 1 or min(size) < 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -45,7 +46,15 @@ class _Fixed:
 def bench(console: Console) -> None:
     """Prints images/s of our step and of timm's, their ratio, and what drawing the images costs."""
     table = Table(title=f"training step, {torch.get_num_threads()} threads, images/s (median)")
-    for heading in ("model", "ours", "timm fp32", "timm bf16", "ours / best timm", "glyphs", "of a step"):
+    for heading in (
+        "model",
+        "ours",
+        "timm fp32",
+        "timm bf16",
+        "ours / best timm",
+        "glyphs",
+        "of a step",
+    ):
         table.add_column(heading, justify="left" if heading == "model" else "right")
     for name, overrides in SHAPES.items():
         config = compose(overrides)
@@ -59,7 +68,7 @@ def bench(console: Console) -> None:
                 "ours": trainer.train_step,
                 "fp32": _timm_step(config, data.train_batch(index), False),
                 "bf16": _timm_step(config, data.train_batch(index), True),
-                "glyphs": lambda data=data, index=index: data.train_batch(index),
+                "glyphs": partial(data.train_batch, index),
             },
             device,
         )
@@ -72,7 +81,7 @@ def bench(console: Console) -> None:
 
 
 def trainer_of(config: RunConfig, data: DataSource | None = None) -> Trainer:
-    """Returns a trainer of a fresh model, on `data` if given; it has no folder, so it can only step."""
+    """Returns a trainer of a fresh model, on `data` if given; without a folder it can only step."""
     device = find_device(config)
     data = data or build_data(config.data, device)
     size = (config.data.img_size, config.data.img_size)
@@ -80,14 +89,12 @@ def trainer_of(config: RunConfig, data: DataSource | None = None) -> Trainer:
 
 
 def step_seconds(trainer: Trainer, steps: int) -> list[float]:
-    """Returns the seconds that each of `steps` training steps took, after one that does not count."""
+    """Returns the seconds of each of `steps` training steps, after one that does not count."""
     trainer.model.train()
     return [_seconds(trainer.train_step, trainer.device) for _ in range(steps + 1)][1:]
 
 
-def _timm_step(
-    config: RunConfig, batch: tuple[Tensor, Tensor], bf16: bool
-) -> Callable[[], object]:
+def _timm_step(config: RunConfig, batch: tuple[Tensor, Tensor], bf16: bool) -> Callable[[], object]:
     model = config.model
     images, labels = batch
     net = VisionTransformer(

@@ -10,7 +10,8 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from vitcli.config import RunConfig, nearest, validate
+from vitcli.config import RunConfig, nearest
+from vitcli.rules import validate
 
 # Hydra's flags; the first set takes a value, the second may.
 _VALUED = {
@@ -27,7 +28,7 @@ _DURATIONS = ("train.steps", "train.epochs", "train.images")
 
 
 def conf_dir() -> Path:
-    """Returns the folder of the shipped configs: inside an installed wheel, else at the project's root."""
+    """Returns the folder of the shipped configs: in an installed wheel, else in the source tree."""
     here = Path(__file__).resolve().parent
     return here / "conf" if (here / "conf").is_dir() else here.parent / "conf"
 
@@ -52,7 +53,7 @@ def compose(
     overrides = prepare(overrides, config_dir)
     if config_dir is not None:
         overrides.append(f"hydra.searchpath=['file://{config_dir.resolve()}']")
-    with _one_line_errors():
+    with one_line_errors():
         _register_schema()
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
             return to_config(hydra_compose("config", overrides), check)
@@ -62,7 +63,7 @@ def to_config(composed: Any, check: Callable[[RunConfig], None] = validate) -> R
     """Returns the validated RunConfig of a composed Hydra config. Raises ValueError."""
     from omegaconf import OmegaConf
 
-    with _one_line_errors():
+    with one_line_errors():
         config: Any = OmegaConf.to_object(composed)
     check(config)
     assert isinstance(config, RunConfig)
@@ -87,7 +88,7 @@ def dump(config: RunConfig) -> str:
 
 
 def hydra_main(argv: Sequence[str], job: Callable[[RunConfig], None]) -> None:
-    """Calls `job` with each config that Hydra makes of `argv`: `vitcli train` and all of Hydra's flags.
+    """Calls `job` with each config that Hydra makes of `argv`, flags and overrides.
 
     Raises:
         ValueError: for anything in `argv` that Hydra or the schema refuses.
@@ -99,17 +100,27 @@ def hydra_main(argv: Sequence[str], job: Callable[[RunConfig], None]) -> None:
     overrides = prepare(overrides, config_dir)
     sys.argv = ["vitcli train", *flags, *(["--", *overrides] if overrides else [])]
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # raise; do not print and exit
+    home, errors = os.getpid(), list[Exception]()
 
-    def task(composed: Any) -> None:  # Hydra copies and renames it, so it is a plain function
-        job(to_config(composed))
+    def task(composed: Any) -> None:
+        try:
+            job(to_config(composed))
+        except Exception as error:
+            if os.getpid() != home:
+                raise  # in a launcher's worker: Hydra brings it home
+            errors.append(error)  # raised, Hydra would print a line of its own and drop later jobs
 
-    with _one_line_errors():
+    with one_line_errors():
         _register_schema()
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(task)()
+    if len(errors) > 1:
+        raise RuntimeError(f"{len(errors)} jobs failed; the first: {errors[0]}")
+    if errors:
+        raise errors[0]
 
 
 def split_argv(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Returns (flags with their values, overrides): Hydra refuses overrides on both sides of a flag.
+    """Returns (flags and their values, overrides), as Hydra refuses overrides around a flag.
 
     Raises:
         ValueError: for a flag that Hydra does not have.
@@ -143,7 +154,7 @@ def prepare(overrides: Sequence[str], config_dir: Path | None = None) -> list[st
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    with _one_line_errors():
+    with one_line_errors():
         parsed = OverridesParser.create().parse_overrides(list(overrides))
     groups = _groups(config_dir)
     known = [*_keys(RunConfig, ""), *groups]
@@ -155,8 +166,10 @@ def prepare(overrides: Sequence[str], config_dir: Path | None = None) -> list[st
             raise ValueError(f"unknown key '{key}'{nearest(key, known)}")
         if key in groups:
             _check_options(key, override, groups[key])
-    given = [o.key_or_group for o in parsed if o.key_or_group in _DURATIONS and o.value() is not None]
-    # `train.steps=100` replaces a recipe's `train.images`; two durations stay, and are refused later.
+    given = [
+        o.key_or_group for o in parsed if o.key_or_group in _DURATIONS and o.value() is not None
+    ]
+    # `train.steps=100` replaces a recipe's `train.images`; two durations stay, to be refused later.
     unset = [f"{key}=null" for key in _DURATIONS if given and key not in given]
     return [*overrides, *unset]
 
@@ -211,7 +224,7 @@ def _register_schema() -> None:
 
 
 @contextmanager
-def _one_line_errors() -> Iterator[None]:
+def one_line_errors() -> Iterator[None]:
     """Turns what Hydra and OmegaConf raise into a ValueError of one line."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
@@ -221,5 +234,7 @@ def _one_line_errors() -> Iterator[None]:
     except (HydraException, OmegaConfBaseException) as error:
         cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
         key = getattr(cause, "full_key", None)
-        first = next((line for line in str(cause).splitlines() if line.strip()), type(cause).__name__)
+        first = next(
+            (line for line in str(cause).splitlines() if line.strip()), type(cause).__name__
+        )
         raise ValueError(f"{key}: {first}" if key else first) from error

@@ -22,7 +22,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes `value` as JSON to `path`, replacing it at once. Raises ValueError on NaN and infinity."""
+    """Writes `value` as JSON to `path`, replacing it at once. Raises ValueError on NaN."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
-from timm.optim import SGDW
+from timm.optim.sgdw import SGDW
 from torch import nn
 
 from vitcli.config import RecipeConfig
@@ -19,7 +19,8 @@ def build_optimizer(model: nn.Module, recipe: RecipeConfig) -> torch.optim.Optim
     Decay is times the learning rate (Steiner et al.; the paper does not say); biases, norms, class
     token and position embeddings are not decayed.
     """
-    decayed, rest = [], []
+    decayed: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         matrix = parameter.ndim >= 2 and name.endswith(".weight")
         (decayed if matrix else rest).append(parameter)
@@ -34,7 +35,7 @@ def build_optimizer(model: nn.Module, recipe: RecipeConfig) -> torch.optim.Optim
 
 
 def lr_at(step: int, num_steps: int, recipe: RecipeConfig) -> float:
-    """Returns the learning rate of `step` (0 to `num_steps` - 1): linear warm-up, then decay to zero."""
+    """Returns the rate of `step` (0 to `num_steps` - 1): linear warm-up, then decay to zero."""
     warmup = recipe.warmup_steps
     if warmup is None:
         warmup = round(WARMUP_FRACTION * num_steps)

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 def count(model: nn.Module, img_size: tuple[int, int]) -> tuple[int, int]:
     """Returns (parameters, multiply-adds of one image's forward pass) of the model.
 
-    exaFLOPs of a training = 6 x multiply-adds x images (agrees with the paper's Table 6 within 4 %).
+    A training's exaFLOPs are 6 x multiply-adds x images (the paper's Table 6, within 4 %).
     """
     parameters = sum(p.numel() for p in model.parameters())
     with torch.device("meta"), torch.inference_mode():

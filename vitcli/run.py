@@ -125,7 +125,7 @@ def environment(config: RunConfig, device: torch.device) -> dict[str, Any]:
         "host": platform.node(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "precision": precision(config.train.precision, device),
+        "precision": precision(config, device),
         "python": platform.python_version(),
         **{package: version(package) for package in ("vitcli", "torch", "timm")},
         "commit": _commit(),
@@ -174,9 +174,10 @@ def _commit() -> str | None:
         return None
     try:
         git = ["git", "-C", str(root)]
-        head = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+        head = subprocess.run(
+            [*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True
+        )
         dirty = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True)
     except OSError:
         return None
     return head.stdout.strip() + ("+" if dirty.stdout.strip() else "") or None
-

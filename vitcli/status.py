@@ -1,4 +1,4 @@
-"""What a run says of itself while it lives: `status.json`, and the lock that keeps a second process out."""
+"""What a run says of itself while it lives, `status.json`, and the lock that keeps others out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 from vitcli.files import read_json, write_json
 
 BEAT_SECONDS = 2.0
-_LOST_AFTER_SECONDS = 60.0  # without a beat, on another machine
+_LOST_AFTER_SECONDS = 60.0  # without a beat, though its process may be there
 
 
 class Status:
@@ -56,7 +56,7 @@ class Status:
 
 
 def read_status(folder: Path) -> dict[str, Any]:
-    """Returns the run's status; a running run that no longer beats has state `lost`, none `planned`."""
+    """Returns the run's status; `lost` is running without a beat, `planned` is no status yet."""
     path = folder / "status.json"
     if not path.exists():
         return {"state": "planned"}
@@ -84,12 +84,12 @@ def only_one(folder: Path) -> Iterator[None]:
 
 
 def _alive(status: dict[str, Any]) -> bool:
-    if status["host"] != socket.gethostname():
-        return time.time() - status["beat"] < _LOST_AFTER_SECONDS
-    try:
-        os.kill(status["pid"], 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return time.time() - status["beat"] < _LOST_AFTER_SECONDS
+    if status["host"] == socket.gethostname():
+        try:
+            os.kill(status["pid"], 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            pass
+    beat: float = status["beat"]
+    return time.time() - beat < _LOST_AFTER_SECONDS

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from torch import nn
 
-from vitcli.config import RunConfig, validate_model
+from vitcli.config import RunConfig
 from vitcli.models.resnet import build_bit
 from vitcli.models.vit import VisionTransformer
+from vitcli.rules import validate_model
 
 
 def build_model(config: RunConfig, img_size: tuple[int, int], num_classes: int) -> nn.Module:

@@ -73,7 +73,7 @@ def summary(statuses: list[dict[str, Any]]) -> str:
 
 @contextmanager
 def watch(folder: Path) -> Iterator[None]:
-    """Shows the board while the block runs: live at a terminal, one line a finished run elsewhere."""
+    """Shows the board while the block runs: live at a terminal, a line a finished run elsewhere."""
     done = threading.Event()
     follow = _follow_live if sys.stdout.isatty() else _follow_lines
     thread = threading.Thread(target=follow, args=(folder, done), daemon=True)

@@ -46,8 +46,8 @@ def estimate(plan: Plan) -> Group:
         table,
         Text(plan.facts["setting"]),
         Text(
-            f"{len(todo)} of {len(plan.configs)} runs to go: about {total / parallel / 60:,.1f} minutes, "
-            f"{parallel} at a time; from finished runs, or {_TIMED_STEPS} timed steps of the first cell"
+            f"{len(todo)} of {len(plan.configs)} runs to go: about {total / parallel / 60:,.1f} "
+            f"minutes, {parallel} at a time (by finished runs, or timed steps of the first cell)"
         ),
     )
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from vitcli.compose import conf_dir, read_config
+from vitcli.compose import conf_dir, one_line_errors, read_config
 from vitcli.status import Busy, Status, read_status
 from vitcli.study.plan import Plan
 
@@ -36,7 +36,7 @@ def launch(plan: Plan, hydra_overrides: Sequence[str] = ()) -> bool:
             if stopped():
                 return False
             begun = {run for run in todo if read_status(_folder(plan, run)) != before[run]}
-            # A worker that was killed takes joblib's queue with it: what had not begun is tried again.
+            # A killed worker takes joblib's queue with it: what had not begun is tried again.
             tried |= begun or set(todo)
         for run in tried:
             if read_status(_folder(plan, run))["state"] == "lost":
@@ -79,7 +79,8 @@ def _multirun(plan: Plan, runs: list[str], hydra_overrides: Sequence[str]) -> No
     sys.argv += hydra_overrides
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     try:
-        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="launch")(job)()
+        with one_line_errors():
+            hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="launch")(job)()
     except Exception as error:
         if type(error).__name__ not in ("TerminatedWorkerError", "UncompletedJobError"):
             raise
@@ -88,7 +89,7 @@ def _multirun(plan: Plan, runs: list[str], hydra_overrides: Sequence[str]) -> No
 
 @contextmanager
 def _stopping(plan: Plan) -> Iterator[Any]:
-    """Hands SIGINT and SIGTERM on to the running jobs, which save and end; gives whether one came."""
+    """Hands SIGINT and SIGTERM on to the jobs, which save and end; gives whether one came."""
     stop = plan.folder / STOP
     stop.unlink(missing_ok=True)
 

@@ -90,7 +90,9 @@ def make_plan(study: str, overrides: Sequence[str] = (), config_dir: Path | None
     rest = [o for o in overrides if not o.startswith(("scale=", "seeds="))]
     scale = settings.get("scale", "laptop")
     if scale not in file.scales:
-        raise ValueError(f"scale={scale}: {study} has {', '.join(file.scales)}{nearest(scale, SCALES)}")
+        raise ValueError(
+            f"scale={scale}: {study} has {', '.join(file.scales)}{nearest(scale, SCALES)}"
+        )
     seeds = _seeds(settings["seeds"]) if "seeds" in settings else file.seeds
     _refuse_varied(study, file, rest)
     common = [f"scale={scale}", *file.scales[scale], *rest]
@@ -106,7 +108,9 @@ def make_plan(study: str, overrides: Sequence[str] = (), config_dir: Path | None
             configs[run_id(config)] = config
         cells.append({"id": f"{cell.row}-{cell.column}", **_cell(cell), "runs": runs})
     first = next(iter(configs.values()))
-    name = f"{study}-{scale}" + _digest([*rest, *(f"{k}={v}" for k, v in settings.items() if k != "scale")])
+    name = f"{study}-{scale}" + _digest(
+        [*rest, *(f"{k}={v}" for k, v in settings.items() if k != "scale")]
+    )
     facts = {
         "study": study,
         "title": file.title,
@@ -138,12 +142,14 @@ def freeze(plan: Plan) -> None:
 
 
 def read_study(study: str, config_dir: Path | None = None) -> StudyFile:
-    """Returns the study's file. Raises ValueError, naming the studies there are or the wrong key."""
+    """Returns the study's file. Raises ValueError, naming the studies there are or the mistake."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     folders = [folder / "study" for folder in (config_dir, conf_dir()) if folder is not None]
-    paths = {p.stem.replace("_", "-"): p for folder in folders for p in sorted(folder.glob("*.yaml"))}
+    paths = {
+        p.stem.replace("_", "-"): p for folder in folders for p in sorted(folder.glob("*.yaml"))
+    }
     if study not in paths:
         hint = nearest(study, paths)
         raise ValueError(f"no study '{study}': choose from {', '.join(paths)}{hint}")
@@ -174,7 +180,9 @@ def describe(config: RunConfig) -> str:
     """Returns one sentence on the data and the budget of a study's runs."""
     data, train = config.data, config.train
     amount = "unlimited" if data.size is None else f"{data.size:,}"
-    length = next(f"{getattr(train, k):,} {k}" for k in ("steps", "images", "epochs") if getattr(train, k))
+    length = next(
+        f"{getattr(train, k):,} {k}" for k in ("steps", "images", "epochs") if getattr(train, k)
+    )
     return (
         f"model {config.model.name}; upstream {data.name} ({data.level}, {amount} images of "
         f"{data.img_size} pixels, {data.num_classes} classes); {length} in batches of "
@@ -196,7 +204,9 @@ def _check(file: StudyFile, name: str) -> None:
             raise ValueError(f"{name}: claim {claim.id}: test={claim.test}: greater or equivalent")
         for cell_id in (cell_id for pair in claim.pairs for cell_id in pair):
             if cell_id not in ids:
-                raise ValueError(f"{name}: claim {claim.id}: no cell {cell_id}{nearest(cell_id, ids)}")
+                raise ValueError(
+                    f"{name}: claim {claim.id}: no cell {cell_id}{nearest(cell_id, ids)}"
+                )
         if claim.test == "equivalent" and set(claim.margin) != set(file.scales):
             raise ValueError(f"{name}: claim {claim.id}: margin is given by scale, for each scale")
 

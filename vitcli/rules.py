@@ -1,0 +1,144 @@
+"""What makes sense in a config beyond types: ranges, choices, and what excludes what."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from vitcli.config import RunConfig, backbone_stride, nearest
+
+
+def validate(config: RunConfig) -> None:
+    """Raises ValueError, naming keys and values, for the first thing that makes no sense."""
+    validate_fields(config)
+    given = [k for k in ("steps", "epochs", "images") if getattr(config.train, k) is not None]
+    if len(given) != 1:
+        keys = " and ".join(f"train.{k}" for k in given) or "none of train.steps, epochs, images"
+        raise ValueError(f"{keys} set: give exactly one of train.steps, train.epochs, train.images")
+    if config.train.batch_size % config.train.accumulate:
+        raise ValueError(
+            f"train.accumulate={config.train.accumulate} does not divide "
+            f"train.batch_size={config.train.batch_size}"
+        )
+    if config.data.size is not None and config.data.size < config.data.num_classes:
+        raise ValueError(
+            f"data.size={config.data.size} is below data.num_classes={config.data.num_classes}: "
+            "a subset holds at least one image of each class"
+        )
+    if len(config.recipe.betas) != 2 or max(config.recipe.betas) >= 1:
+        raise ValueError(f"recipe.betas={config.recipe.betas}: two numbers in [0, 1)")
+    if config.recipe.dropout >= 1:
+        raise ValueError(f"recipe.dropout={config.recipe.dropout}: a number in [0, 1)")
+    if config.data.name == "digits" and config.data.num_classes != 10:
+        raise ValueError(f"data.num_classes={config.data.num_classes}: data.name=digits has 10")
+    if (
+        config.train.epochs is not None
+        and config.data.size is None
+        and config.data.name == "glyphs"
+    ):
+        raise ValueError(
+            f"train.epochs={config.train.epochs:g} with data.size=null: glyphs has no end, "
+            "set data.size, train.steps or train.images"
+        )
+    if config.evals.l2 <= 0:
+        raise ValueError(f"evals.l2={config.evals.l2}: must be above 0")
+    if config.evals.downstream not in (None, "digits"):
+        raise ValueError(f"evals.downstream={config.evals.downstream}: choose from digits, null")
+    validate_model(config, (config.data.img_size, config.data.img_size))
+
+
+def validate_model(config: RunConfig, img_size: tuple[int, int]) -> None:
+    """Raises ValueError if the model's settings do not fit together, or not the images (H, W)."""
+    if config.model.family == "resnet":
+        _validate_resnet(config)
+    else:
+        _validate_vit(config, img_size)
+
+
+def validate_fields(node: Any, prefix: str = "") -> None:
+    """Raises ValueError for the first value outside its choices or below its minimum."""
+    for f in fields(node):
+        key, value = prefix + f.name, getattr(node, f.name)
+        if is_dataclass(value):
+            validate_fields(value, key + ".")
+        choices = f.metadata.get("choices")
+        if choices and value not in choices:
+            hint = nearest(str(value), choices)
+            raise ValueError(f"{key}={value}: choose from {', '.join(choices)}{hint}")
+        if "min" in f.metadata and value is not None:
+            for number in value if isinstance(value, list) else [value]:
+                if not math.isfinite(number) or number < f.metadata["min"]:
+                    raise ValueError(f"{key}={value}: must be at least {f.metadata['min']}")
+
+
+def _validate_resnet(config: RunConfig) -> None:
+    if not config.model.layers:
+        raise ValueError("model.layers=[]: a ResNet (model.family=resnet) needs at least one stage")
+    if config.model.width % 8:
+        raise ValueError(f"model.width={config.model.width}: must be a multiple of 8")
+    if config.recipe.dropout:
+        raise ValueError(
+            f"recipe.dropout={config.recipe.dropout} with model.family=resnet: "
+            "BiT has no dropout, use recipe.dropout=0"
+        )
+    if config.model.head_hidden:
+        raise ValueError(
+            "model.head_hidden=true with model.family=resnet: only a ViT has this hidden layer"
+        )
+    if config.pos_emb.kind != "none":
+        raise ValueError(
+            f"pos_emb.kind={config.pos_emb.kind} with model.family=resnet: "
+            "a ResNet has no position embedding, use pos_emb=none"
+        )
+    if config.stem.layers:
+        raise ValueError(
+            f"stem={config.stem.name} with model.family=resnet: "
+            "a hybrid needs a ViT behind its stem, use stem=patch or another model"
+        )
+
+
+def _validate_vit(config: RunConfig, img_size: tuple[int, int]) -> None:
+    model, pos_emb, stem = config.model, config.pos_emb, config.stem
+    for key in ("depth", "embed_dim", "mlp_dim", "num_heads"):
+        if getattr(model, key) < 1:
+            raise ValueError(f"model.{key}={getattr(model, key)}: a ViT needs at least 1")
+    if model.embed_dim % model.num_heads:
+        raise ValueError(
+            f"model.num_heads={model.num_heads} does not divide model.embed_dim={model.embed_dim}"
+        )
+    if any(side % model.patch_size for side in img_size):
+        raise ValueError(
+            f"model.patch_size={model.patch_size} does not divide data.img_size="
+            + "x".join(str(side) for side in dict.fromkeys(img_size))
+        )
+    learned = pos_emb.kind in ("learned_1d", "learned_2d")
+    if pos_emb.where != "stem" and not learned:
+        raise ValueError(
+            f"pos_emb.where={pos_emb.where} with pos_emb.kind={pos_emb.kind}: "
+            "only learned_1d and learned_2d can be added anywhere but at the stem"
+        )
+    if pos_emb.offsets != "1d" and pos_emb.kind != "relative":
+        raise ValueError(
+            f"pos_emb.offsets={pos_emb.offsets} with pos_emb.kind={pos_emb.kind}: "
+            "offsets belong to pos_emb.kind=relative"
+        )
+    divisor = {"learned_2d": 2, "sincos_2d": 4}.get(pos_emb.kind, 1)
+    if model.embed_dim % divisor:
+        raise ValueError(
+            f"model.embed_dim={model.embed_dim} with pos_emb.kind={pos_emb.kind}: "
+            f"must be a multiple of {divisor}"
+        )
+    if stem.layers and str(model.patch_size) not in stem.layers:
+        raise ValueError(
+            f"model.patch_size={model.patch_size} with stem={stem.name}: this ResNet's total "
+            f"stride is one of {', '.join(stem.layers)} pixels (stem.layers)"
+        )
+    if stem.layers and model.patch_size % backbone_stride(stem, model.patch_size):
+        raise ValueError(
+            f"stem.layers.{model.patch_size}={stem.layers[str(model.patch_size)]} with "
+            f"stem.root={stem.root} has a stride of {backbone_stride(stem, model.patch_size)}, "
+            f"which does not divide model.patch_size={model.patch_size}"
+        )
+    if stem.layers and stem.width % 8:
+        raise ValueError(f"stem.width={stem.width}: must be a multiple of 8")
