@@ -70,6 +70,22 @@ def test_a_failed_run_keeps_its_traceback(tiny: list[str]) -> None:
     assert not (folder / "result.json").exists()
 
 
+def test_a_failed_evaluation_does_not_cost_the_training(
+    tiny: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vitcli.evals.fewshot import FewShot
+
+    config = compose(tiny)
+    folder = Path(config.outputs) / "runs" / run_id(config)
+    with monkeypatch.context() as patch:
+        patch.setattr(FewShot, "run", lambda self, model: 1 / 0)
+        with pytest.raises(RunFailed, match="ZeroDivisionError"):
+            run(config, quiet=True)
+    before = (folder / "metrics.jsonl").read_text()
+    assert run(config, quiet=True).result["steps"] == 8
+    assert (folder / "metrics.jsonl").read_text() == before  # the speeds in it would differ
+
+
 def test_what_cannot_be_built_leaves_nothing(tiny: list[str]) -> None:
     config = compose([*tiny, "data.num_classes=5000", "data.size=5000"])
     with pytest.raises(ValueError, match=r"data.num_classes=5000"):

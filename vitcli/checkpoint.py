@@ -32,9 +32,13 @@ def load_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer)
 
 
 def save_weights(folder: Path, model: nn.Module) -> None:
-    """Writes the final weights as safetensors, and drops the training state that led to them."""
+    """Writes the final weights as safetensors."""
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     write_bytes(folder / "checkpoints" / "model.safetensors", save(tensors))
+
+
+def drop_state(folder: Path) -> None:
+    """Removes the training state of a run that has its result."""
     _state_path(folder).unlink(missing_ok=True)
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from vitcli import perf
+from vitcli.checkpoint import drop_state, save_weights
 from vitcli.compose import dump
 from vitcli.config import RunConfig, run_id
 from vitcli.data import build_data
@@ -70,7 +71,9 @@ def run(config: RunConfig, quiet: bool = False) -> Outcome:
             trainer.resume()
             seconds = _train(trainer, status, before if trainer.step else 0.0, quiet, stop)
             result = _result(trainer, seconds)
+            save_weights(folder, trainer.model)
             write_json(folder / "result.json", result)
+            drop_state(folder)
     return Outcome(folder, result, trained=True)
 
 

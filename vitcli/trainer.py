@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vitcli.checkpoint import load_state, save_state, save_weights
+from vitcli.checkpoint import load_state, save_state
 from vitcli.config import RunConfig, num_steps
 from vitcli.data import DataSource
 from vitcli.data.order import batch_index
@@ -65,12 +65,11 @@ class Trainer:
                     print(json.dumps(record), file=log, flush=True)
                     observe(record)
                     losses, since = [], time.perf_counter()
-                if self.step % self.config.checkpoint.every == 0 and self.step < self.num_steps:
+                if self.step % self.config.checkpoint.every == 0 or self.step == self.num_steps:
                     save_state(self.folder, self.step, self.model, self.optimizer)
                 if stop() and self.step < self.num_steps:
                     save_state(self.folder, self.step, self.model, self.optimizer)
                     raise Interrupted(f"stopped after step {self.step} of {self.num_steps}")
-        save_weights(self.folder, self.model)
 
     def train_step(self) -> Tensor:
         """Returns the batch's mean loss, and moves the weights by one optimizer step."""
@@ -95,7 +94,7 @@ class Trainer:
         return total
 
     def _index(self) -> Tensor:
-        """Returns the batch's images (B,); drawn for many steps at once, as each draw costs 0.5 ms."""
+        """Returns the batch's images (B,), drawn for many steps at once: a draw costs 0.5 ms."""
         block, row = divmod(self.step, _INDEXED_STEPS)
         if block != self._block:
             seed, size, many = self.config.seed, self.data.train_size, self._indices.shape
