@@ -181,7 +181,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 90) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["kill", "interrupt", "worker"])
+@pytest.mark.parametrize("how", ["kill", "interrupt", "basic", "worker"])
 def test_a_broken_study_goes_on_to_the_same_table(
     own: Callable[..., Path], tiny: list[str], tmp_path: Path, how: str
 ) -> None:
@@ -197,18 +197,19 @@ def test_a_broken_study_goes_on_to_the_same_table(
 
     code, unbroken = finish("unbroken")
     assert code == 0
-    process = start(*arguments, "outputs=broken", cwd=tmp_path)
+    launcher = ["hydra/launcher=basic"] if how == "basic" else []
+    process = start(*arguments, "outputs=broken", *launcher, cwd=tmp_path)
     runs = tmp_path / "broken/runs"
     wait_for(lambda: len(list(runs.glob("*/checkpoints/state.pt"))) >= 1)
     if how == "kill":
         os.killpg(process.pid, signal.SIGKILL)
-    elif how == "interrupt":
+    elif how in ("interrupt", "basic"):
         process.send_signal(signal.SIGINT)
     else:
         busy = next(runs.glob("*/checkpoints/state.pt")).parent.parent
         os.kill(read_status(busy)["pid"], signal.SIGKILL)
     _, errors = process.communicate(timeout=200)
-    if how == "interrupt":
+    if how in ("interrupt", "basic"):
         assert process.returncode == 130
         assert "goes on from there" in errors
         assert "interrupted" in [read_status(folder)["state"] for folder in runs.iterdir()]

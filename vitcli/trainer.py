@@ -115,7 +115,7 @@ class Trainer:
             "step": self.step,
             "loss": sum(values) / len(values),
             "lr": self.optimizer.param_groups[0]["lr"],
-            "images_per_s": len(values) * self.config.train.batch_size / seconds,
+            "images_per_s": round(len(values) * self.config.train.batch_size / seconds, 1),
         }
 
 

@@ -45,9 +45,9 @@ def board(folder: Path) -> Group:
     """Returns the board of the study in `folder`, to be printed."""
     plan, runs = read_json(folder / "plan.json"), states(folder)
     table = Table(title=f"{plan['title']} ({plan['scale']})", title_justify="left")
-    table.add_column("cell")
+    table.add_column("cell", no_wrap=True)
     for seed in plan["seeds"]:
-        table.add_column(f"seed {seed}", justify="right")
+        table.add_column(f"seed {seed}", justify="right", no_wrap=True)
     for cell in plan["cells"]:
         table.add_row(cell["id"], *(_entry(runs[run]) for run in cell["runs"].values()))
     errors = [
@@ -62,10 +62,13 @@ def summary(statuses: list[dict[str, Any]]) -> str:
     """Returns the line below the board: runs by state, and the time left if that can be known."""
     counts = {s: sum(x["state"] == s for x in statuses) for s in _STYLES}
     line = ", ".join(f"{n} {state}" for state, n in counts.items() if n)
-    done = [x["train_seconds"] for x in statuses if x["state"] == "done"]
     running = [x for x in statuses if x["state"] == "running"]
-    if done and running:
-        each = statistics.median(done)
+    # A whole run's seconds: of those done, and until there is one, of those under way.
+    whole = [x["train_seconds"] for x in statuses if x["state"] == "done"] or [
+        x["train_seconds"] / _share(x) for x in running if x.get("train_seconds") and _share(x)
+    ]
+    if whole and running:
+        each = statistics.median(whole)
         todo = sum(1 - _share(x) for x in statuses if x["state"] not in ("done", "failed"))
         line += f"; about {_minutes(todo * each / len(running))} left"
     return line

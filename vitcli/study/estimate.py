@@ -27,27 +27,31 @@ def estimate(plan: Plan) -> Group:
     """Returns the plan as a table: a row a cell, with its cost and its runs; trains nothing."""
     todo = set(missing(plan))
     table = Table(title=f"{plan.facts['title']} ({plan.facts['scale']})", title_justify="left")
-    for heading in ("cell", "parameters", "training PFLOPs a run", "runs", "done", "minutes to go"):
-        table.add_column(heading, justify="left" if heading == "cell" else "right")
+    table.add_column("cell", no_wrap=True)
+    for heading in ("parameters", "FLOPs a run", "runs", "done", "to go"):
+        table.add_column(heading, justify="right", no_wrap=True)
     speed: float | None = None
     total = 0.0
     for cell in plan.facts["cells"]:
         runs = list(cell["runs"].values())
-        config = plan.configs[runs[0]]
-        parameters, flops = cost(config)
-        speed = speed or _flops_per_second(config)
+        parameters, flops = cost(plan.configs[runs[0]])
         left = sum(run in todo for run in runs)
-        seconds = left * (_seen(plan, runs) or flops / speed)
+        seen = _seen(plan, runs)
+        if left and not seen:
+            speed = speed or _flops_per_second(plan.configs[runs[0]])
+            seen = flops / speed
+        seconds = left * (seen or 0.0)
         total += seconds
-        row = (f"{parameters:,}", f"{flops / 1e15:,.3f}", str(len(runs)), str(len(runs) - left))
-        table.add_row(cell["id"], *row, f"{seconds / 60:,.1f}")
+        row = (f"{parameters:,}", f"{flops:.3g}", str(len(runs)), str(len(runs) - left))
+        table.add_row(cell["id"], *row, duration(seconds))
     parallel = min(os.cpu_count() or 1, len(plan.configs))
+    by = "finished runs, or timed steps of a cell"
     return Group(
         table,
         Text(plan.facts["setting"]),
         Text(
-            f"{len(todo)} of {len(plan.configs)} runs to go: about {total / parallel / 60:,.1f} "
-            f"minutes, {parallel} at a time (by finished runs, or timed steps of the first cell)"
+            f"{len(todo)} of {len(plan.configs)} runs to go: about {duration(total / parallel)}, "
+            f"{parallel} at a time on this machine (by {by})"
         ),
     )
 
@@ -59,6 +63,14 @@ def cost(config: RunConfig) -> tuple[int, float]:
         parameters, macs = perf.count(build_model(config, size, config.data.num_classes), size)
     steps = num_steps(config, config.data.size or 0)
     return parameters, 6.0 * macs * steps * config.train.batch_size
+
+
+def duration(seconds: float) -> str:
+    """Returns the time in the unit that suits it: seconds to days."""
+    for unit, length, until in (("s", 1, 120), ("min", 60, 120), ("h", 3600, 72)):
+        if seconds / length < until:
+            return f"{seconds / length:,.0f} {unit}"
+    return f"{seconds / 86400:,.0f} days"
 
 
 def _seen(plan: Plan, runs: list[str]) -> float | None:

@@ -17,6 +17,7 @@ from vitcli.status import Busy, Status, read_status
 from vitcli.study.plan import Plan
 
 STOP = "stop"  # a file in the study's folder: jobs that have not begun do not
+_launcher: int | None = None  # the process that launches; a worker does not know it
 
 
 def launch(plan: Plan, hydra_overrides: Sequence[str] = ()) -> bool:
@@ -61,7 +62,10 @@ def job(composed: Any) -> None:
         config = read_config(folder / "config.yaml")
         config.outputs, config.threads = str(outputs), composed.threads
         run(config, quiet=True)
-    except (KeyboardInterrupt, Busy):
+    except KeyboardInterrupt:
+        if os.getpid() == _launcher:  # without workers, the jobs to come would go on here
+            (Path(composed.folder) / STOP).touch()
+    except Busy:
         pass
     except Exception as error:
         if read_status(folder)["state"] != "failed":  # it never came to training
@@ -71,6 +75,8 @@ def job(composed: Any) -> None:
 def _multirun(plan: Plan, runs: list[str], hydra_overrides: Sequence[str]) -> None:
     import hydra
 
+    global _launcher
+    _launcher = os.getpid()
     cores = os.cpu_count() or 1
     parallel = min(cores, len(plan.configs))
     sys.argv = ["vitcli ablate", "-m", f"folder='{plan.folder}'", "run=" + ",".join(runs)]

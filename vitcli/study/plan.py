@@ -180,12 +180,11 @@ def describe(config: RunConfig) -> str:
     """Returns one sentence on the data and the budget of a study's runs."""
     data, train = config.data, config.train
     amount = "unlimited" if data.size is None else f"{data.size:,}"
-    length = next(
-        f"{getattr(train, k):,} {k}" for k in ("steps", "images", "epochs") if getattr(train, k)
-    )
+    unit = next(k for k in ("steps", "images", "epochs") if getattr(train, k) is not None)
+    length = f"{float(getattr(train, unit)):,.12g} {unit}"
     return (
         f"model {config.model.name}; upstream {data.name} ({data.level}, {amount} images of "
-        f"{data.img_size} pixels, {data.num_classes} classes); {length} in batches of "
+        f"{data.img_size} pixels, {data.num_classes:,} classes); {length} in batches of "
         f"{train.batch_size}; few-shot: {config.evals.draws} draws, l2 = {config.evals.l2:g}"
     )
 
