@@ -87,10 +87,14 @@ def test_a_failed_evaluation_does_not_cost_the_training(
 
 
 def test_what_cannot_be_built_leaves_nothing(tiny: list[str]) -> None:
-    config = compose([*tiny, "data.num_classes=5000", "data.size=5000"])
-    with pytest.raises(ValueError, match=r"data.num_classes=5000"):
-        run(config, quiet=True)
-    assert not Path(config.outputs).exists()
+    for overrides, key in (
+        (["data.num_classes=5000", "data.size=5000"], "data.num_classes=5000"),
+        (["evals.shots=[5,500]"], "evals.shots="),
+    ):
+        config = compose([*tiny, *overrides])
+        with pytest.raises(ValueError, match=key):
+            run(config, quiet=True)
+        assert not Path(config.outputs).exists()
 
 
 def test_a_run_has_one_owner(tiny: list[str]) -> None:

@@ -23,7 +23,7 @@ from vitcli.checkpoint import drop_state, save_weights
 from vitcli.compose import dump
 from vitcli.config import RunConfig, run_id
 from vitcli.data import build_data
-from vitcli.evals import build_evals
+from vitcli.evals import Evaluator, build_evals
 from vitcli.files import read_json, write_json, write_text
 from vitcli.models import build_model
 from vitcli.progress import progress
@@ -61,16 +61,18 @@ def run(config: RunConfig, quiet: bool = False) -> Outcome:
     data = build_data(config.data, device)
     img_size = (config.data.img_size, config.data.img_size)
     model = build_model(config, img_size, data.num_classes).to(device)
+    evaluators = build_evals(config, data, device)
     with only_one(folder), stop_signal() as stop:
         before = read_status(folder).get("train_seconds", 0.0)
-        write_text(folder / "config.yaml", dump(config))
+        if not (folder / "config.yaml").exists():  # a study has frozen it there
+            write_text(folder / "config.yaml", dump(config))
         write_json(folder / "env.json", environment(config, device))
         status = Status(folder)
         with status.running(), _told(status, folder):
             trainer = Trainer(config, model, data, folder)
             trainer.resume()
             seconds = _train(trainer, status, before if trainer.step else 0.0, quiet, stop)
-            result = _result(trainer, seconds)
+            result = _result(trainer, evaluators, seconds)
             save_weights(folder, trainer.model)
             write_json(folder / "result.json", result)
             drop_state(folder)
@@ -96,12 +98,11 @@ def _train(
     return before + time.perf_counter() - began
 
 
-def _result(trainer: Trainer, train_seconds: float) -> dict[str, Any]:
+def _result(trainer: Trainer, evaluators: list[Evaluator], train_seconds: float) -> dict[str, Any]:
     """Evaluates the trained model and returns all there is to know of the run."""
     config, device = trainer.config, trainer.device
     began = time.perf_counter()
     metrics: dict[str, float] = {}
-    evaluators = build_evals(config, trainer.data, device)
     for evaluator in evaluators:
         metrics |= dict(evaluator.run(trainer.model))
     parameters, macs = perf.count(trainer.model, (config.data.img_size, config.data.img_size))

@@ -16,6 +16,7 @@ from vitcli.checkpoint import load_state, save_state
 from vitcli.config import RunConfig, num_steps
 from vitcli.data import DataSource
 from vitcli.data.order import batch_index
+from vitcli.files import write_text
 from vitcli.optim import build_optimizer, lr_at
 
 _WIDE = 128  # from this width on a CPU's bf16 units pay for the casts
@@ -146,10 +147,9 @@ def find_device(config: RunConfig) -> torch.device:
 
 def _open_log(path: Path, step: int) -> Any:
     """Returns the log opened for appending, without what was logged after the state's step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     lines = path.read_text().splitlines() if path.exists() else []
     kept = [line for line in lines if _step(line) <= step]
-    path.write_text("".join(line + "\n" for line in kept))
+    write_text(path, "".join(line + "\n" for line in kept))
     return path.open("a")
 
 

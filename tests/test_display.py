@@ -1,0 +1,100 @@
+"""What people look at: the board, the progress line, the plan, the benchmark."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+
+import pytest
+from helpers import Ended
+from rich.console import Console
+
+from vitcli import bench
+from vitcli.progress import progress
+from vitcli.study.board import board, summary
+from vitcli.study.estimate import cost, duration
+from vitcli.study.plan import freeze, make_plan
+
+
+def record(step: int) -> dict[str, float]:
+    return {"step": step, "loss": 1.5, "lr": 0.1, "images_per_s": 1234.0}
+
+
+def test_elsewhere_than_at_a_terminal_progress_is_ten_lines(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with progress("run", 0, 1000) as show:
+        for step in range(1, 1001):
+            show(record(step))
+    lines = capsys.readouterr().out.splitlines()
+    assert [json.loads(line)["step"] for line in lines] == list(range(100, 1001, 100))
+
+
+def test_at_a_terminal_progress_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    with progress("a-run", 0, 50) as show:
+        show(record(25))
+    shown = capsys.readouterr().out
+    assert "a-run" in shown
+    assert "step 25/50  loss 1.500" in shown
+    assert "1,234 images/s" in shown
+
+
+def test_the_time_left_is_shared_by_those_that_run() -> None:
+    done = {"state": "done", "train_seconds": 100.0}
+    running = {"state": "running", "step": 50, "num_steps": 100}
+    planned = {"state": "planned"}
+    # Two halves and a whole of 100 s, two at a time.
+    line = summary([done, running, running, planned])
+    assert line == "1 done, 2 running, 1 planned; about 1:40 left"
+    begun = running | {"train_seconds": 40.0}
+    assert "about 1:20 left" in summary([begun, begun, planned])
+    assert "left" not in summary([running, planned])
+
+
+def test_the_board_shows_each_run_and_each_error(tiny: list[str]) -> None:
+    plan = make_plan("pos-emb", [*tiny, "seeds=2"])
+    freeze(plan)
+    console = Console(width=120, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(board(plan.folder))
+    shown = console.export_text()
+    console.file.close()
+    assert shown.count("planned") == 16 + 1
+    assert "learned_2d-every_layer" in shown
+
+
+def test_a_plan_s_cost_is_the_closed_form(tiny: list[str]) -> None:
+    budget = [o for o in tiny if not o.startswith("model.depth")]
+    plan = make_plan("pos-emb", [*budget, "seeds=1"])
+    config = plan.configs[plan.facts["cells"][1]["runs"]["0"]]  # learned_1d at the stem
+    parameters, flops = cost(config)
+    n, d, m, depth, patch, classes = 17, 64, 256, 4, 48, 8
+    layer = 4 * n * d * d + 2 * n * n * d + 2 * n * d * m
+    macs = 16 * patch * d + depth * layer + d * classes
+    assert flops == 6 * macs * 8 * 16
+    block = 4 * (d * d + d) + 4 * d + 2 * d * m + d + m
+    assert parameters == patch * d + d + d + n * d + depth * block + 2 * d + d * classes + classes
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(90, "90 s"), (600, "10 min"), (7200, "2 h"), (864000, "10 days")]
+)
+def test_durations_have_a_fitting_unit(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_bench_prints_both_and_their_ratio(
+    vitcli: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench, "ROUNDS", 1)
+    monkeypatch.setattr(bench, "STEPS", 1)
+    monkeypatch.setattr(bench, "SHAPES", {"nano": ["model=nano"]})
+    ended = vitcli("bench")
+    assert ended.code == 0
+    assert "nano" in ended.out
+    assert "timm" in ended.out

@@ -1,0 +1,78 @@
+"""What a run says of itself, and when it is not believed; files that are whole or absent."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from vitcli.files import read_json, write_json, write_text
+from vitcli.status import Busy, Status, only_one, read_status
+
+
+def test_a_run_without_a_status_is_planned(tmp_path: Path) -> None:
+    assert read_status(tmp_path) == {"state": "planned"}
+
+
+def test_a_status_beats_while_the_block_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vitcli.status.BEAT_SECONDS", 0.01)
+    status = Status(tmp_path)
+    with status.running():
+        first = read_status(tmp_path)
+        status.note(step=3)
+        deadline = time.monotonic() + 10
+        while read_status(tmp_path).get("step") != 3 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        later = read_status(tmp_path)
+    assert first["state"] == later["state"] == "running"
+    assert later["step"] == 3
+    assert later["beat"] > first["beat"]
+    status.update(state="done")
+    assert read_status(tmp_path)["state"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("host", "age", "state"),
+    [("here", 0, "lost"), ("elsewhere", 0, "running"), ("elsewhere", 600, "lost")],
+)
+def test_a_dead_process_or_an_old_beat_is_lost(
+    tmp_path: Path, host: str, age: float, state: str
+) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    facts = {"state": "running", "pid": dead.pid, "beat": time.time() - age}
+    name = socket.gethostname() if host == "here" else host
+    write_json(tmp_path / "status.json", {**facts, "host": name})
+    assert read_status(tmp_path)["state"] == state
+
+
+def test_a_living_process_that_beats_no_more_is_lost(tmp_path: Path) -> None:
+    facts = {"state": "running", "pid": os.getpid(), "host": socket.gethostname()}
+    write_json(tmp_path / "status.json", {**facts, "beat": time.time() - 600})
+    assert read_status(tmp_path)["state"] == "lost"  # its number was given to another process
+
+
+def test_a_folder_has_one_owner_until_it_lets_go(tmp_path: Path) -> None:
+    with only_one(tmp_path), pytest.raises(Busy, match="is being trained by"), only_one(tmp_path):
+        pass
+    with only_one(tmp_path):
+        pass
+
+
+def test_files_are_replaced_whole(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.json"
+    write_json(path, {"a": 1})
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_json(path, {"a": float("nan")})
+    assert read_json(path) == {"a": 1}
+    write_text(path, '{"a": ')
+    with pytest.raises(ValueError, match=r"a.json: not valid JSON"):
+        read_json(path)
+    assert [p.name for p in path.parent.iterdir()] == ["a.json"]
