@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -10,10 +11,10 @@ from vitcli.config import RunConfig, TrainConfig, nearest, num_steps, run_id
 from vitcli.rules import validate
 
 
-def config(**changes: object) -> RunConfig:
+def config(**changes: Any) -> RunConfig:
     base = RunConfig(train=TrainConfig(steps=10))
     base.model = replace(base.model, depth=1, embed_dim=8, mlp_dim=16, num_heads=2, patch_size=4)
-    return replace(base, **changes)  # type: ignore[arg-type]
+    return replace(base, **changes)
 
 
 def test_a_plain_config_is_valid() -> None:

@@ -111,7 +111,7 @@ def _timm_step(config: RunConfig, batch: tuple[Tensor, Tensor], bf16: bool) -> C
     def step() -> None:
         with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
             loss = nn.functional.cross_entropy(net(images), labels)
-        loss.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()

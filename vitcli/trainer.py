@@ -84,7 +84,7 @@ class Trainer:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
                 logits = self.model(images)
             loss = nn.functional.cross_entropy(logits.float(), labels) / parts
-            loss.backward()  # type: ignore[no-untyped-call]
+            torch.autograd.backward(loss)
             total += loss.detach()
         if config.recipe.grad_clip > 0:
             nn.utils.clip_grad_norm_(self.model.parameters(), config.recipe.grad_clip)

@@ -159,7 +159,8 @@ def read_study(study: str, config_dir: Path | None = None) -> StudyFile:
     except OmegaConfBaseException as error:
         raise ValueError(f"{paths[study].name}: {str(error).splitlines()[0]}") from error
     _check(file, paths[study].name)
-    return file  # type: ignore[no-any-return]
+    assert isinstance(file, StudyFile)
+    return file
 
 
 def newest(study: str, outputs: Path) -> Path:
