@@ -101,6 +101,8 @@ def test_flags_may_stand_anywhere() -> None:
 
 
 def test_a_user_s_option_may_not_hide_behind_ours(tmp_path: Path) -> None:
+    tmp_path = tmp_path / "it's mine, [1]=a b"
+    tmp_path.mkdir()
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "mine.yaml").write_text((conf_dir() / "model/nano.yaml").read_text())
     assert compose(["model=mine"], tmp_path).model.embed_dim == 64

@@ -52,7 +52,7 @@ def compose(
 
     overrides = prepare(overrides, config_dir)
     if config_dir is not None:
-        overrides.append(f"hydra.searchpath=['file://{config_dir.resolve()}']")
+        overrides.append(f"hydra.searchpath=[{quoted(f'file://{config_dir.resolve()}')}]")
     with one_line_errors():
         _register_schema()
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
@@ -172,6 +172,11 @@ def prepare(overrides: Sequence[str], config_dir: Path | None = None) -> list[st
     # `train.steps=100` replaces a recipe's `train.images`; two durations stay, to be refused later.
     unset = [f"{key}=null" for key in _DURATIONS if given and key not in given]
     return [*overrides, *unset]
+
+
+def quoted(value: object) -> str:
+    """Returns the value as a string of Hydra's override language, whatever it contains."""
+    return "'" + str(value).replace("'", r"\'") + "'"
 
 
 def _check_options(group: str, override: Any, options: list[str]) -> None:

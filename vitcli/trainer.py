@@ -61,15 +61,17 @@ class Trainer:
             while self.step < self.num_steps:
                 losses.append(self.train_step())
                 self.step += 1
-                if self.step % self.log_every == 0 or self.step == self.num_steps:
+                ended = self.step == self.num_steps
+                stopped = stop() and not ended
+                saved = ended or stopped or self.step % self.config.checkpoint.every == 0
+                if saved or self.step % self.log_every == 0:  # a bad loss is never saved
                     record = self._record(losses, time.perf_counter() - since)
                     print(json.dumps(record), file=log, flush=True)
                     observe(record)
                     losses, since = [], time.perf_counter()
-                if self.step % self.config.checkpoint.every == 0 or self.step == self.num_steps:
+                if saved:
                     save_state(self.folder, self.step, self.model, self.optimizer)
-                if stop() and self.step < self.num_steps:
-                    save_state(self.folder, self.step, self.model, self.optimizer)
+                if stopped:
                     raise Interrupted(f"stopped after step {self.step} of {self.num_steps}")
 
     def train_step(self) -> Tensor:

@@ -6,13 +6,12 @@ import os
 import signal
 import socket
 import sys
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from vitcli.compose import conf_dir, one_line_errors, read_config
+from vitcli.compose import conf_dir, one_line_errors, quoted, read_config
 from vitcli.status import Busy, Status, read_status
 from vitcli.study.plan import Plan
 
@@ -69,7 +68,8 @@ def job(composed: Any) -> None:
         pass
     except Exception as error:
         if read_status(folder)["state"] != "failed":  # it never came to training
-            Status(folder).update(state="failed", error=f"{type(error).__name__}: {error}")
+            line = f"{type(error).__name__}: {error}".splitlines()[0]
+            Status(folder).update(state="failed", error=line)
 
 
 def _multirun(plan: Plan, runs: list[str], hydra_overrides: Sequence[str]) -> None:
@@ -79,7 +79,7 @@ def _multirun(plan: Plan, runs: list[str], hydra_overrides: Sequence[str]) -> No
     _launcher = os.getpid()
     cores = os.cpu_count() or 1
     parallel = min(cores, len(plan.configs))
-    sys.argv = ["vitcli ablate", "-m", f"folder='{plan.folder}'", "run=" + ",".join(runs)]
+    sys.argv = ["vitcli ablate", "-m", f"folder={quoted(plan.folder)}", "run=" + ",".join(runs)]
     if not any(o.startswith("hydra/launcher=") for o in hydra_overrides):
         sys.argv += [f"threads={cores // parallel}", f"hydra.launcher.n_jobs={parallel}"]
     sys.argv += hydra_overrides
@@ -90,7 +90,7 @@ def _multirun(plan: Plan, runs: list[str], hydra_overrides: Sequence[str]) -> No
     except Exception as error:
         if type(error).__name__ not in ("TerminatedWorkerError", "UncompletedJobError"):
             raise
-        warnings.warn(f"a worker died: {str(error).splitlines()[0]}", stacklevel=2)
+        # A worker died; the files say whose run it was.
 
 
 @contextmanager
