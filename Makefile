@@ -13,6 +13,7 @@ setup: $(VENV)/.ready ## make the environment in $(VENV), with the versions of c
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "vitcli needs Python 3.11 or newer")'
+	@echo "making $(VENV): some 6 GB with PyTorch, a few minutes"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
