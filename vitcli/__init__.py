@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["create_model"]
+__all__ = ["create_model", "load"]
 
 
 def create_model(
@@ -29,7 +30,38 @@ def create_model(
     from vitcli.models import build_model
     from vitcli.rules import validate_fields
 
-    size = (img_size, img_size) if isinstance(img_size, int) else img_size
+    size = _pair(img_size)
     if num_classes < 1 or min(size) < 1:
         raise ValueError(f"img_size={img_size}, num_classes={num_classes}: must be at least 1")
     return build_model(compose(overrides, check=validate_fields), size, num_classes)
+
+
+def load(
+    source: str | Path, *overrides: str, img_size: int | tuple[int, int] | None = None
+) -> nn.Module:
+    """Returns the model of a checkpoint in eval mode, its preprocessing as `model.preprocess`.
+
+    `load("ViT-B_16.npz", img_size=384)` takes images (B, 3, 384, 384) that went through
+    `model.preprocess` (size, mean, std, interpolation). Without a head in the file it gives the
+    representation (B, D) in place of logits.
+
+    Args:
+        source: a run's folder, a checkpoint file or folder (Google's, timm's, Hugging Face's or
+            ours), `timm:NAME` or `hf:REPO`; only the last two use the network.
+        overrides: single keys that the file does not tell, as `model.num_heads=8`.
+        img_size: side in pixels, or (height, width); another than the file's resizes the position
+            embedding the way of the file's own code base.
+    Raises:
+        ValueError: a source that cannot be read, or what cannot be inferred and which override
+            says it.
+    """
+    from vitcli.models.convert import read
+
+    if img_size is None:
+        return read(str(source), overrides).build()
+    size = _pair(img_size)
+    return read(str(source), overrides, size).resize(size)[0].build()
+
+
+def _pair(img_size: int | tuple[int, int]) -> tuple[int, int]:
+    return (img_size, img_size) if isinstance(img_size, int) else img_size

@@ -95,6 +95,29 @@ def report(study: Study, outputs: Outputs = Path("outputs")) -> None:
 
 
 @app.command()
+def convert(
+    source: Annotated[
+        str, typer.Argument(help="A run's folder, a checkpoint, timm:NAME or hf:REPO.")
+    ],
+    target: Annotated[
+        Path,
+        typer.Argument(help="x.npz: Google's; x: Hugging Face's; x.safetensors: ours, timm's."),
+    ],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="What names do not say: model.num_heads=8 ...")
+    ] = None,
+) -> None:
+    """Convert a checkpoint between Google's, timm's, Hugging Face's code and ours."""
+    from vitcli.models.convert import describe, read, write
+
+    checkpoint = read(source, overrides or [])
+    for word, text in describe(checkpoint):
+        print(f"{word:10} {text}")
+    how = write(checkpoint, target)
+    print(f"{'wrote':10} {target}\n{'load with':10} {how}")
+
+
+@app.command()
 def bench() -> None:
     """Time our training step against timm's, and the data against the step."""
     from rich.console import Console

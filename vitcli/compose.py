@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vitcli.config import RunConfig, nearest
-from vitcli.rules import validate
+from vitcli.rules import validate, validate_fields
 
 # Hydra's flags; the first set takes a value, the second may.
 _VALUED = {
@@ -68,6 +68,26 @@ def to_config(composed: Any, check: Callable[[RunConfig], None] = validate) -> R
     check(config)
     assert isinstance(config, RunConfig)
     return config
+
+
+def override(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
+    """Returns `config` with single keys replaced, as by `model.num_heads=8`; fields are checked.
+
+    Raises:
+        ValueError: an unknown key, a config group (`model=b`), or a value that cannot be.
+    """
+    from omegaconf import OmegaConf
+
+    groups = _groups(None)
+    for given in prepare(overrides):
+        key = given.partition("=")[0]
+        if key in groups:
+            raise ValueError(f"{given}: give single keys here, such as model.num_heads=8")
+    with one_line_errors():
+        changed = OmegaConf.merge(
+            OmegaConf.structured(config), OmegaConf.from_dotlist(list(overrides))
+        )
+    return to_config(changed, validate_fields)
 
 
 def read_config(path: Path) -> RunConfig:

@@ -148,6 +148,7 @@ class VisionTransformer(nn.Module):
 
     Args:
         img_size: height and width of the images, in pixels.
+        num_classes: width of the logits; 0: no head, the representation is what comes out.
         dropout: share of values dropped in training, in [0, 1).
 
     Source: paper, section 3.1, D.3 (pooling) and D.4 (position embedding).
@@ -199,9 +200,11 @@ class VisionTransformer(nn.Module):
             hidden = nn.Linear(dim, dim)
             _lecun_normal(hidden)
             self.pre_logits = nn.Sequential(OrderedDict(fc=hidden, act=nn.Tanh()))
-        self.head = nn.Linear(dim, num_classes)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        self.head: nn.Module = nn.Identity()
+        if num_classes:
+            self.head = nn.Linear(dim, num_classes)
+            nn.init.zeros_(self.head.weight)
+            nn.init.zeros_(self.head.bias)
 
     def forward(self, images: Tensor) -> Tensor:
         """Returns the logits (B, K) of images (B, 3, H, W)."""

@@ -1,0 +1,214 @@
+"""Everybody's checkpoints: read into ours, write to theirs.
+
+A file's names tell its code base, its suffix the way it is packed; a folder with a config.yaml is a
+run of ours, one with a config.json Hugging Face's or timm's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from vitcli.compose import override, read_config
+from vitcli.config import ModelConfig, PosEmbConfig, RunConfig, StemConfig
+from vitcli.files import read_json, write_json
+from vitcli.models.convert.checkpoint import (
+    Checkpoint,
+    Found,
+    Preprocess,
+    check_shapes,
+    num_classes,
+)
+from vitcli.models.convert.google import read_google, write_google
+from vitcli.models.convert.huggingface import read_huggingface, write_huggingface
+from vitcli.models.convert.infer import infer
+from vitcli.models.convert.tensors import SUFFIXES, read_tensors, write_tensors
+from vitcli.models.convert.timm import download_timm, read_timm, timm_call
+
+__all__ = ["Checkpoint", "Preprocess", "describe", "read", "write"]
+
+_WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # in folders with a config.json
+_DESCRIBED = ("model", "pos_emb", "stem")  # the groups of a config that say what the weights are
+
+
+def read(
+    source: str, overrides: Sequence[str] = (), img_size: tuple[int, int] | None = None
+) -> Checkpoint:
+    """Returns the checkpoint at `source`, for the images that its tables are for.
+
+    Args:
+        source: a run's folder, a folder with a config.json, a file, `timm:NAME` or `hf:REPO`; only
+            the last two use the network.
+        overrides: single keys that the file does not tell, as `model.num_heads=8`.
+        img_size: (height, width) wanted; only tells the grid where a table is no square.
+    Raises:
+        ValueError: in one line: no such file, a broken one, one that could run code, names of no
+            known code base, weights that do not fit, or what the overrides must say.
+    """
+    try:
+        if source.startswith("timm:"):
+            return infer(download_timm(source.removeprefix("timm:")), overrides, img_size)
+        path = _download(source.removeprefix("hf:")) if source.startswith("hf:") else Path(source)
+        return _read_path(path, overrides, img_size)
+    except ValueError as error:
+        message = str(error)
+        raise ValueError(message if source in message else f"{source}: {message}") from None
+
+
+def write(checkpoint: Checkpoint, path: Path) -> str:
+    """Writes a checkpoint; returns how to load it there. The name says for whom.
+
+    `.npz`: Google's names; no suffix: a folder for Hugging Face; `.safetensors`, `.bin`, `.pt` or
+    `.pth`: our names, which are timm's. What the names do not say is recorded in the file, beside
+    the weights.
+
+    Raises:
+        ValueError: an unknown suffix, or a model that the other code base cannot be.
+    """
+    if not path.suffix:
+        tensors, config, processor = write_huggingface(checkpoint)
+        write_tensors(path / _WEIGHTS[0], tensors, None)
+        write_json(path / "preprocessor_config.json", processor)
+        write_json(path / "config.json", config)
+        return f"transformers.{config['architectures'][0]}.from_pretrained({str(path)!r})"
+    if path.suffix == ".npz":
+        write_tensors(path, write_google(checkpoint), _record(checkpoint))
+        model = checkpoint.config.model
+        if (model.gelu, model.norm_eps) == ("tanh", 1e-6):
+            return "as in vision_transformer"
+        return (
+            f"GELU {model.gelu}, norm eps {model.norm_eps:g} are recorded in the file; "
+            "vision_transformer computes GELU tanh, norm eps 1e-06"
+        )
+    if path.suffix in SUFFIXES:
+        write_tensors(path, checkpoint.state, _record(checkpoint))
+        try:
+            return timm_call(checkpoint, path)
+        except ValueError as error:
+            return f"vitcli.load({str(path)!r}); not for timm: {error}"
+    raise ValueError(f"{path}: the name must end in one of {', '.join(SUFFIXES)}, or in none")
+
+
+def describe(checkpoint: Checkpoint) -> list[tuple[str, str]]:
+    """Returns what was read, as pairs of a word and what is to be said: nothing is left out."""
+    model, stem = checkpoint.config.model, checkpoint.config.stem
+    if model.family == "vit":
+        keys = ("depth", "embed_dim", "mlp_dim", "num_heads", "patch_size", "pool", "head_hidden")
+        values = [f"{key}={getattr(model, key)}" for key in (*keys, "gelu", "norm_eps")]
+        values += [f"pos_emb={checkpoint.config.pos_emb.kind}"]
+        values += [f"stem={stem.layers[str(model.patch_size)]}"] if stem.layers else []
+    else:
+        values = [f"{key}={getattr(model, key)}" for key in ("layers", "width", "root")]
+    preprocess = checkpoint.preprocess
+    lines = [
+        ("code base", checkpoint.code_base),
+        ("model", " ".join([*values, f"num_classes={checkpoint.num_classes}"])),
+        (
+            "images",
+            f"{preprocess.size[0]}x{preprocess.size[1]} {preprocess.interpolation}, "
+            f"mean {list(preprocess.mean)}, std {list(preprocess.std)}",
+        ),
+    ]
+    for word in ("assumed", "unused", "missing"):
+        if names := getattr(checkpoint, word):
+            lines.append((word, ", ".join(names)))
+    return lines
+
+
+def _read_path(
+    path: Path, overrides: Sequence[str], img_size: tuple[int, int] | None
+) -> Checkpoint:
+    weights, run = path, path.parent.parent / "config.yaml"
+    if (path / "config.yaml").exists():
+        weights, run = path / "checkpoints" / "model.safetensors", path / "config.yaml"
+    elif path.is_dir():
+        weights = next((path / n for n in _WEIGHTS if (path / n).exists()), path / _WEIGHTS[0])
+    tensors, record = read_tensors(weights)
+    if record is None and weights.parent.name == "checkpoints" and run.exists():
+        config = read_config(run)
+        size = (config.data.img_size, config.data.img_size)
+        return _known("vitcli", config, tensors, Preprocess(size), [], overrides)
+    found = _found(weights, tensors, record)
+    if record is None:
+        return infer(found, overrides, img_size)
+    config, preprocess = _recorded(record)
+    code_base = record["code_base"]
+    return _known(code_base, config, found.state, preprocess, found.unused, overrides)
+
+
+def _found(weights: Path, tensors: dict[str, Tensor], record: dict[str, Any] | None) -> Found:
+    """Returns the file's weights under our names; its own say who made it."""
+    if any(name.endswith("embedding/kernel") for name in tensors):
+        return read_google(tensors)
+    if record is not None:
+        return Found("vitcli", tensors, [], {})
+    config, processor = (
+        read_json(path) if weights.name in _WEIGHTS and path.exists() else None
+        for path in (weights.with_name(n) for n in ("config.json", "preprocessor_config.json"))
+    )
+    if any(name.endswith("embeddings.patch_embeddings.projection.weight") for name in tensors):
+        return read_huggingface(tensors, config, processor)
+    if "patch_embed.proj.weight" in tensors:
+        return read_timm(tensors, config)
+    raise ValueError("no names of a ViT in Google's, timm's, Hugging Face's or our code")
+
+
+def _known(
+    code_base: str,
+    config: RunConfig,
+    state: dict[str, Tensor],
+    preprocess: Preprocess,
+    unused: list[str],
+    overrides: Sequence[str],
+) -> Checkpoint:
+    """Returns the checkpoint whose config need not be inferred."""
+    if overrides:
+        config = override(config, overrides)
+    known = Checkpoint(code_base, config, state, num_classes(state), preprocess, unused)
+    check_shapes(known)
+    return known
+
+
+def _record(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Returns what names and shapes do not say, as JSON values."""
+    return {
+        "code_base": checkpoint.code_base,
+        "preprocess": asdict(checkpoint.preprocess),
+        **{group: asdict(getattr(checkpoint.config, group)) for group in _DESCRIBED},
+    }
+
+
+def _recorded(record: dict[str, Any]) -> tuple[RunConfig, Preprocess]:
+    """Returns what `_record` wrote."""
+    try:
+        config = RunConfig(
+            ModelConfig(**record["model"]),
+            PosEmbConfig(**record["pos_emb"]),
+            StemConfig(**record["stem"]),
+        )
+        preprocess: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in record["preprocess"].items()
+        }
+        return config, Preprocess(**preprocess)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"its record is of another version of vitcli ({error})") from None
+
+
+def _download(repo: str) -> Path:
+    """Returns the folder of a repository of Hugging Face's Hub; fetched unless cached."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    described = ["config.json", "preprocessor_config.json"]
+    try:
+        for weights in _WEIGHTS:
+            folder = Path(snapshot_download(repo, allow_patterns=[*described, weights]))
+            if (folder / weights).exists():
+                return folder
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
+        raise ValueError(f"hf:{repo}: {str(error).splitlines()[0]}") from None
+    raise ValueError(f"hf:{repo}: has none of {', '.join(_WEIGHTS)}")

@@ -1,0 +1,179 @@
+"""A checkpoint of any code base, read: config, weights under timm's names, preprocessing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vitcli.config import RunConfig
+from vitcli.models import build_model
+from vitcli.models.resize import resize_pos_emb
+
+# How each code base resizes its table.
+RESIZE = {
+    "google": "bilinear_corners",
+    "timm": "bicubic",
+    "huggingface": "bicubic",
+    "vitcli": "bilinear_corners",
+}
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """What an image goes through before the model: size in pixels, then (pixel - mean) / std.
+
+    Pixels are in [0, 1]; mean 0.5 and std 0.5 give [-1, 1]. `size` is (height, width).
+    """
+
+    size: tuple[int, int]
+    mean: tuple[float, ...] = (0.5, 0.5, 0.5)
+    std: tuple[float, ...] = (0.5, 0.5, 0.5)
+    interpolation: str = "bilinear"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a format's reader makes of a file, before anything is inferred.
+
+    Args:
+        state: weights under timm's names.
+        unused: names in the file that no weight was made of.
+        facts: what the file or its code base says of the config, by key: "model.gelu".
+        img_size: (height, width), if the file says so.
+        preprocess: fields of `Preprocess`.
+        assumed: what is the code base's habit and not in the file, in words.
+    """
+
+    code_base: str
+    state: dict[str, Tensor]
+    unused: list[str]
+    facts: dict[str, Any]
+    img_size: tuple[int, int] | None = None
+    preprocess: dict[str, Any] = field(default_factory=dict)
+    assumed: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model on disk, read whole; `config.model`, `pos_emb` and `stem` describe it.
+
+    Args:
+        code_base: whose weights these are: google, timm, huggingface, vitcli.
+        state: the model's whole state dict, float32.
+        num_classes: 0: there is no head.
+        unused: names in the file that were not used.
+        missing: names of the model that the file lacks: a head, or biases, which are zeros.
+        assumed: what was inferred and not read, in words.
+    """
+
+    code_base: str
+    config: RunConfig
+    state: dict[str, Tensor]
+    num_classes: int
+    preprocess: Preprocess
+    unused: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    assumed: list[str] = field(default_factory=list)
+
+    @property
+    def img_size(self) -> tuple[int, int]:
+        """Returns height and width (pixels) of the images that the tables are for."""
+        return self.preprocess.size
+
+    def resize(
+        self, img_size: tuple[int, int], method: str | None = None
+    ) -> tuple[Checkpoint, str]:
+        """Returns the checkpoint for images of another (height, width), and a line that says so.
+
+        Args:
+            method: as in `resize_pos_emb`; None: the code base's own.
+        Raises:
+            ValueError: an unknown method, or patches that do not fit the images.
+        """
+        method = method or RESIZE[self.code_base]
+        patch = self.config.model.patch_size
+        old, new = ((size[0] // patch, size[1] // patch) for size in (self.img_size, img_size))
+        state, line = resize_pos_emb(self.state, self.config.pos_emb, old, new, method)
+        resized = replace(self, state=state, preprocess=replace(self.preprocess, size=img_size))
+        check_shapes(resized)
+        return resized, line
+
+    def with_new_head(self, num_classes: int) -> Checkpoint:
+        """Returns the checkpoint with a head of zeros, its hidden layer dropped (paper, 3.2)."""
+        assert num_classes > 0
+        state = {k: v for k, v in self.state.items() if not k.startswith(("head.", "pre_logits."))}
+        model = replace(self.config.model, head_hidden=False)
+        fresh = replace(
+            self, config=replace(self.config, model=model), state=state, num_classes=num_classes
+        )
+        for name, shape in expected_shapes(fresh).items():
+            if name.startswith("head."):
+                state[name] = torch.zeros(shape)
+        return fresh
+
+    def build(self) -> nn.Module:
+        """Returns the model in eval mode, its `preprocess` beside its weights."""
+        model: Any = build_model(self.config, self.img_size, self.num_classes)
+        model.load_state_dict(self.state)
+        model.preprocess = self.preprocess
+        built: nn.Module = model.eval()
+        return built
+
+
+def expected_shapes(checkpoint: Checkpoint) -> dict[str, torch.Size]:
+    """Returns the shape of each weight of the checkpoint's config, by name.
+
+    Raises:
+        ValueError: the config's values do not fit together, or not the images.
+    """
+    with torch.device("meta"):
+        model = build_model(checkpoint.config, checkpoint.img_size, checkpoint.num_classes)
+    return {name: tensor.shape for name, tensor in model.state_dict().items()}
+
+
+def check_shapes(checkpoint: Checkpoint) -> None:
+    """Raises ValueError, naming each, for weights that do not fit the checkpoint's config."""
+    shapes = expected_shapes(checkpoint)
+    state = checkpoint.state
+    absent = [name for name in shapes if name not in state]
+    if absent:
+        raise ValueError(f"not in the file: {listing(absent)}")
+    extra = [name for name in state if name not in shapes]
+    if extra:
+        raise ValueError(f"no place in the model for: {listing(extra)}")
+    wrong = [
+        f"{name} is {tuple(state[name].shape)} in the file, {tuple(shape)} in the model"
+        for name, shape in shapes.items()
+        if state[name].shape != shape
+    ]
+    if wrong:
+        more = f" (and {len(wrong) - 1} more)" if wrong[1:] else ""
+        raise ValueError(f"{wrong[0]}{more}")
+
+
+def only_plain(checkpoint: Checkpoint) -> None:
+    """Raises ValueError for a model that no other code base's ViT can be."""
+    config = checkpoint.config
+    for group, key, allowed in (
+        ("model", "family", "vit"),
+        ("pos_emb", "kind", "learned_1d"),
+        ("pos_emb", "where", "stem"),
+    ):
+        value = getattr(getattr(config, group), key)
+        if value != allowed:
+            raise ValueError(f"{group}.{key}={value}: only {group}.{key}={allowed} can be exported")
+
+
+def num_classes(state: dict[str, Tensor]) -> int:
+    """Returns the width of the head, a ViT's or a ResNet's; 0 if there is none."""
+    heads = [tensor for name, tensor in state.items() if name in ("head.weight", "head.fc.weight")]
+    return len(heads[0]) if heads else 0
+
+
+def listing(names: list[str]) -> str:
+    """Returns the names in one line, the first eight and how many more."""
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return ", ".join(names[:8]) + more

@@ -1,0 +1,192 @@
+"""Google's names: `vision_transformer` (the paper's own code) and `big_vision`, in npz files.
+
+Both keep matrices as (in, out) and kernels as (height, width, in, out), and query, key and value
+apart, with an axis of heads. In big_vision the table has no row for the class token; here that row
+is zero, which is the same sum.
+
+Shapes: D width, H heads, d = D/H.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vitcli.models.convert.checkpoint import Checkpoint, Found, only_plain
+
+_TABLE = "Transformer/posembed_input/pos_embedding"
+_BIG_VISION = {  # its names of a block's modules -> the older ones
+    "MultiHeadDotProductAttention_0": "MultiHeadDotProductAttention_1",
+    "MlpBlock_0": "MlpBlock_3",
+    "LayerNorm_1": "LayerNorm_2",
+}
+_ENCODER = re.compile(r"Transformer/|MAPHead|block\d|conv_root|gn_root")
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How a tensor of ours lies in theirs: (theirs) -> ours and (ours, heads) -> theirs."""
+
+    read: Callable[[list[Tensor]], Tensor]
+    write: Callable[[Tensor, int], list[Tensor]]
+
+
+def _split_heads(weight_3DxD: Tensor, heads: int) -> list[Tensor]:
+    return [w_DD.T.reshape(len(w_DD), heads, -1) for w_DD in weight_3DxD.chunk(3)]
+
+
+_SAME = _Layout(lambda t: t[0], lambda t, _: [t])
+_VECTOR = _Layout(lambda t: t[0].flatten(), lambda t, _: [t])  # norms of a ResNet: (1, 1, 1, C) too
+_DENSE = _Layout(lambda t: t[0].T, lambda t, _: [t.T])
+_CONV = _Layout(lambda t: t[0].permute(3, 2, 0, 1), lambda t, _: [t.permute(2, 3, 1, 0)])
+_QKV = _Layout(lambda t: torch.cat([kernel.flatten(1).T for kernel in t]), _split_heads)
+_QKV_BIAS = _Layout(
+    lambda t: torch.cat([bias.flatten() for bias in t]),
+    lambda t, heads: [bias.view(heads, -1) for bias in t.chunk(3)],
+)
+_OUT = _Layout(lambda t: t[0].flatten(0, 1).T, lambda t, heads: [t.T.reshape(heads, -1, len(t))])
+
+
+def read_google(tensors: dict[str, Tensor]) -> Found:
+    """Returns what a file with Google's names holds.
+
+    Raises:
+        ValueError: it has parts of a network that ours has not.
+    """
+    prefix = next(n for n in tensors if n.endswith("embedding/kernel")).removesuffix(
+        "embedding/kernel"
+    )
+    inside = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+    named = _old_names(inside)
+    state, used = dict[str, Tensor](), set[str]()
+    for ours, theirs, layout in _pairs(*_sizes(named)):
+        if all(name in named for name in theirs):
+            state[ours] = layout.read([named[name] for name in theirs])
+            used.update(theirs)
+    left = [name for name in named if name not in used]
+    parts = [name for name in left if _ENCODER.match(name)]
+    if parts:
+        raise ValueError(f"no place in a ViT of the paper for: {', '.join(parts[:8])}")
+    facts: dict[str, object] = {"model.gelu": "tanh", "model.norm_eps": 1e-6}
+    query = named.get("Transformer/encoderblock_0/MultiHeadDotProductAttention_1/query/kernel")
+    if query is not None and query.ndim == 3:
+        facts["model.num_heads"] = query.shape[1]
+    if _TABLE not in named and named is not inside:
+        facts["pos_emb.kind"] = "sincos_2d"  # big_vision's only one without a table
+    outside = [n for n in tensors if not n.startswith(prefix)]
+    return Found(
+        "google", state, left + outside, facts,
+        assumed=["GELU tanh, norm eps 1e-6, pixels in [-1, 1], bilinear (Google's code)"],
+    )  # fmt: skip
+
+
+def write_google(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """Returns the weights under the names of `vision_transformer`.
+
+    Raises:
+        ValueError: the model is none that this code can express.
+    """
+    only_plain(checkpoint)
+    state = dict(checkpoint.state)
+    stages = _count(state, r"patch_embed\.backbone\.stages\.(\d+)\.blocks\.(\d+)\.")
+    heads, tensors = checkpoint.config.model.num_heads, dict[str, Tensor]()
+    for ours, theirs, layout in _pairs(checkpoint.config.model.depth, stages):
+        if ours in state:
+            tensors.update(zip(theirs, layout.write(state.pop(ours), heads), strict=True))
+    assert not state, f"no name for {list(state)}"
+    return tensors
+
+
+def _sizes(named: Iterable[str]) -> tuple[int, list[int]]:
+    """Returns the depth and the ResNet's units in each stage."""
+    layers = {m[1] for n in named if (m := re.match(r"Transformer/encoderblock_(\d+)/", n))}
+    return len(layers), _count(named, r"block(\d+)/unit(\d+)/")
+
+
+def _count(names: Iterable[str], pattern: str) -> list[int]:
+    """Returns for each first number in the names how many second numbers there are."""
+    seen: dict[int, set[int]] = {}
+    for name in names:
+        if match := re.match(pattern, name):
+            seen.setdefault(int(match[1]), set()).add(int(match[2]))
+    return [len(seen[stage]) for stage in sorted(seen)]
+
+
+def _old_names(inside: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Returns the tensors under the older names; the very dict if they have them already."""
+    is_big_vision = any("MlpBlock_0" in name or name == "pos_embedding" for name in inside)
+    if not is_big_vision:
+        return inside
+    named = {}
+    for name, tensor in inside.items():
+        block = re.match(r"Transformer/(encoderblock(?:_\d+)?)/(\w+)/(.+)", name)
+        if name == "pos_embedding":
+            named[_TABLE] = _with_class_row(tensor, "cls" in inside)
+        elif not block:
+            named[name] = tensor
+        else:
+            module, rest = _BIG_VISION.get(block[2], block[2]), block[3]
+            if block[1] == "encoderblock":  # all layers in one array, as a scan leaves them
+                for i, layer in enumerate(tensor):
+                    named[f"Transformer/encoderblock_{i}/{module}/{rest}"] = layer
+            else:
+                named[f"Transformer/{block[1]}/{module}/{rest}"] = tensor
+    return named
+
+
+def _with_class_row(table_1ND: Tensor, has_class: bool) -> Tensor:
+    """Returns the table with a row of zeros for the class token, unless it has a row for it."""
+    if has_class and math.isqrt(table_1ND.shape[1]) ** 2 == table_1ND.shape[1]:
+        return F.pad(table_1ND, (0, 0, 1, 0))
+    return table_1ND
+
+
+def _pairs(depth: int, stages: list[int]) -> Iterator[tuple[str, tuple[str, ...], _Layout]]:
+    """Yields each name of ours, its name or names in Google's code, and the layout there."""
+    yield "cls_token", ("cls",), _SAME
+    yield "pos_embed", (_TABLE,), _SAME
+    yield from _layer("patch_embed.proj", "embedding", _CONV)
+    yield from _norm("norm", "Transformer/encoder_norm")
+    yield from _layer("pre_logits.fc", "pre_logits", _DENSE)
+    yield from _layer("head", "head", _DENSE)
+    for i in range(depth):
+        ours, theirs = f"blocks.{i}", f"Transformer/encoderblock_{i}"
+        attention = f"{theirs}/MultiHeadDotProductAttention_1"
+        parts = [f"{attention}/{part}" for part in ("query", "key", "value")]
+        yield f"{ours}.attn.qkv.weight", tuple(f"{part}/kernel" for part in parts), _QKV
+        yield f"{ours}.attn.qkv.bias", tuple(f"{part}/bias" for part in parts), _QKV_BIAS
+        yield from _layer(f"{ours}.attn.proj", f"{attention}/out", _OUT)
+        yield from _norm(f"{ours}.norm1", f"{theirs}/LayerNorm_0")
+        yield from _norm(f"{ours}.norm2", f"{theirs}/LayerNorm_2")
+        yield from _layer(f"{ours}.mlp.fc1", f"{theirs}/MlpBlock_3/Dense_0", _DENSE)
+        yield from _layer(f"{ours}.mlp.fc2", f"{theirs}/MlpBlock_3/Dense_1", _DENSE)
+    stem = "patch_embed.backbone.stem"
+    yield f"{stem}.conv.weight", ("conv_root/kernel",), _CONV
+    yield from _norm(f"{stem}.norm", "gn_root")
+    for stage, units in enumerate(stages):
+        for unit in range(units):
+            ours = f"patch_embed.backbone.stages.{stage}.blocks.{unit}"
+            theirs = f"block{stage + 1}/unit{unit + 1}"
+            convs = [(f"conv{n}", f"norm{n}", f"conv{n}", f"gn{n}") for n in (1, 2, 3)]
+            convs += [("downsample.conv", "downsample.norm", "conv_proj", "gn_proj")]
+            for conv, norm, their_conv, their_norm in convs:
+                yield f"{ours}.{conv}.weight", (f"{theirs}/{their_conv}/kernel",), _CONV
+                yield from _norm(f"{ours}.{norm}", f"{theirs}/{their_norm}")
+
+
+def _layer(
+    ours: str, theirs: str, layout: _Layout
+) -> Iterator[tuple[str, tuple[str, ...], _Layout]]:
+    yield f"{ours}.weight", (f"{theirs}/kernel",), layout
+    yield f"{ours}.bias", (f"{theirs}/bias",), _VECTOR
+
+
+def _norm(ours: str, theirs: str) -> Iterator[tuple[str, tuple[str, ...], _Layout]]:
+    yield f"{ours}.weight", (f"{theirs}/scale",), _VECTOR
+    yield f"{ours}.bias", (f"{theirs}/bias",), _VECTOR

@@ -1,0 +1,95 @@
+"""Files of named tensors: safetensors, npz, torch.save. Nothing in a file is ever run."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from vitcli.files import replacing
+
+SUFFIXES = (".safetensors", ".npz", ".bin", ".pt", ".pth")
+_RECORD = "vitcli"  # the entry that holds what no tensor can: config, preprocessing
+_WRAPPERS = ("state_dict", "model")  # where training code keeps the weights among other things
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
+    """Returns the file's tensors by name, numbers as float32, and our record if it has one.
+
+    Raises:
+        ValueError: in one line: no such file, an unknown suffix, a broken file, or one that holds
+            more than tensors and plain values.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    if path.suffix not in SUFFIXES:
+        raise ValueError(f"{path}: the name must end in one of {', '.join(SUFFIXES)}")
+    try:
+        tensors, record = _READERS.get(path.suffix, _read_torch)(path)
+    except pickle.UnpicklingError:
+        raise ValueError(
+            f"{path}: refused, as it holds more than tensors and plain values: reading it could "
+            "run code"
+        ) from None
+    except (SafetensorError, zipfile.BadZipFile, EOFError, RuntimeError, ValueError) as error:
+        first = str(error).strip().split("\n")[0]
+        raise ValueError(f"{path}: truncated, or not what its suffix says ({first})") from None
+    tensors = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
+    return tensors, None if record is None else json.loads(record)
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], record: dict[str, Any] | None) -> None:
+    """Writes tensors, and our record if given, in the format of the path's suffix."""
+    text = {} if record is None else {_RECORD: json.dumps(record)}
+    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    with replacing(path) as temporary:
+        if path.suffix == ".safetensors":
+            save_file(tensors, temporary, {"format": "pt", **text})
+        elif path.suffix == ".npz":
+            arrays: dict[str, Any] = {name: tensor.numpy() for name, tensor in tensors.items()}
+            arrays |= {name: np.array(value) for name, value in text.items()}
+            with temporary.open("wb") as file:  # a name would be given a suffix
+                np.savez(file, **arrays)
+        else:
+            torch.save({"state_dict": tensors, **text}, temporary)
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], str | None]:
+    with safe_open(path, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return tensors, (file.metadata() or {}).get(_RECORD)
+
+
+def _read_npz(path: Path) -> tuple[dict[str, Tensor], str | None]:
+    with np.load(path, allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    record = arrays.pop(_RECORD, None)
+    return {k: _tensor(v) for k, v in arrays.items()}, None if record is None else str(record)
+
+
+def _tensor(array: np.ndarray[Any, Any]) -> Tensor:
+    if array.dtype == np.dtype("V2"):  # what numpy makes of bfloat16
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(array)
+
+
+def _read_torch(path: Path) -> tuple[dict[str, Tensor], str | None]:
+    held = torch.load(path, map_location="cpu", weights_only=True)
+    record = held.get(_RECORD) if isinstance(held, dict) else None
+    for wrapper in _WRAPPERS:
+        if isinstance(held, dict) and isinstance(held.get(wrapper), dict):
+            held = held[wrapper]
+    if not isinstance(held, dict) or not all(isinstance(v, Tensor) for v in held.values()):
+        raise ValueError("not a dict of tensors")
+    return held, record
+
+
+_READERS = {".safetensors": _read_safetensors, ".npz": _read_npz}
