@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from vitcli.compose import compose
 from vitcli.config import RunConfig
-from vitcli.data import DataSource, build_data
+from vitcli.data import Batch, DataSource, build_data
 from vitcli.models import build_model
 from vitcli.trainer import Trainer, find_device
 
@@ -30,17 +30,18 @@ SHAPES = {
 }
 
 
-class _Fixed:
+class _Fixed(DataSource):
     """A data set that is one batch: what is left is the step."""
 
     def __init__(self, data: DataSource, batch: tuple[Tensor, Tensor]) -> None:
         self.num_classes, self.train_size, self.val_size = data.num_classes, data.train_size, 0
-        self._batch = batch
+        self.device, self._batch = data.device, batch
 
-    def train_batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
+    def train_batch(self, index: Tensor, draw: Tensor | None = None) -> Batch:
         return self._batch
 
-    val_batch = train_batch
+    def val_batch(self, index: Tensor) -> Batch:
+        return self._batch
 
 
 def bench(console: Console) -> None:
@@ -66,8 +67,8 @@ def bench(console: Console) -> None:
         seconds = _side_by_side(
             {
                 "ours": trainer.train_step,
-                "fp32": _timm_step(config, data.train_batch(index), False),
-                "bf16": _timm_step(config, data.train_batch(index), True),
+                "fp32": _timm_step(config, data.num_classes, data.train_batch(index), False),
+                "bf16": _timm_step(config, data.num_classes, data.train_batch(index), True),
                 "glyphs": partial(data.train_batch, index),
             },
             device,
@@ -94,13 +95,15 @@ def step_seconds(trainer: Trainer, steps: int) -> list[float]:
     return [_seconds(trainer.train_step, trainer.device) for _ in range(steps + 1)][1:]
 
 
-def _timm_step(config: RunConfig, batch: tuple[Tensor, Tensor], bf16: bool) -> Callable[[], object]:
+def _timm_step(
+    config: RunConfig, num_classes: int, batch: Batch, bf16: bool
+) -> Callable[[], object]:
     model = config.model
     images, labels = batch
     net = VisionTransformer(
         img_size=config.data.img_size,
         patch_size=model.patch_size,
-        num_classes=config.data.num_classes,
+        num_classes=num_classes,
         embed_dim=model.embed_dim,
         depth=model.depth,
         num_heads=model.num_heads,

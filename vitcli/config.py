@@ -66,16 +66,28 @@ class StemConfig:
 
 
 @dataclass
+class AugmentConfig:
+    """How training images are varied, by (seed, epoch, index)."""
+
+    crop: str = choice("none", "pad")
+    pad: int = at_least(1, 4)  # pixels around an image of 32, of crop=pad
+    flip: bool = False  # left to right, every other image
+
+
+@dataclass
 class DataConfig:
     """A data set and how much of it to train on."""
 
-    name: str = choice("glyphs", "digits")
+    name: str = choice("glyphs", "digits", "cifar10", "cifar100")
+    root: str = "data"  # where downloads are kept
+    download: bool = False  # if it is not in root
     size: int | None = at_least(1, None)  # training images: a nested prefix; null: all there are
-    val_size: int = at_least(1, 2000)
+    val_size: int | None = at_least(1, 2000)  # null: all there are
     img_size: int = at_least(4, 16)  # pixels
-    num_classes: int = at_least(2, 10)
+    num_classes: int | None = at_least(2, 10)  # null: those that the images have
     level: str = choice("plain", "colour", "clutter")  # of glyphs
     seed: int = at_least(0, 0)  # which images there are; the run's own seed does not change them
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
 
 
 @dataclass
@@ -142,11 +154,13 @@ class RunConfig:
 
 # Where and how a run is executed; all else is what it computes, and so its identity.
 _NOT_IDENTITY = ("checkpoint", "device", "threads", "outputs")
+_NOT_IDENTITY_OF_DATA = ("root", "download")
 
 
 def run_id(config: RunConfig) -> str:
     """Returns the name of the run's folder: readable, with a hash of all that the run computes."""
     identity = {k: v for k, v in asdict(config).items() if k not in _NOT_IDENTITY}
+    identity["data"] = {k: v for k, v in identity["data"].items() if k not in _NOT_IDENTITY_OF_DATA}
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:10]
     model, pos_emb, data = config.model, config.pos_emb, config.data
     parts = [model.name]

@@ -6,7 +6,10 @@ import math
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from vitcli.config import RunConfig, backbone_stride, nearest
+from vitcli.config import AugmentConfig, RunConfig, backbone_stride, nearest
+
+NUM_CLASSES = {"digits": 10, "cifar10": 10, "cifar100": 100}  # sets whose classes are known
+_DOWNSTREAM = ("digits", "cifar10", "cifar100")
 
 
 def validate(config: RunConfig) -> None:
@@ -21,17 +24,11 @@ def validate(config: RunConfig) -> None:
             f"train.accumulate={config.train.accumulate} does not divide "
             f"train.batch_size={config.train.batch_size}"
         )
-    if config.data.size is not None and config.data.size < config.data.num_classes:
-        raise ValueError(
-            f"data.size={config.data.size} is below data.num_classes={config.data.num_classes}: "
-            "a subset holds at least one image of each class"
-        )
+    _validate_data(config)
     if len(config.recipe.betas) != 2 or max(config.recipe.betas) >= 1:
         raise ValueError(f"recipe.betas={config.recipe.betas}: two numbers in [0, 1)")
     if config.recipe.dropout >= 1:
         raise ValueError(f"recipe.dropout={config.recipe.dropout}: a number in [0, 1)")
-    if config.data.name == "digits" and config.data.num_classes != 10:
-        raise ValueError(f"data.num_classes={config.data.num_classes}: data.name=digits has 10")
     if (
         config.train.epochs is not None
         and config.data.size is None
@@ -43,9 +40,29 @@ def validate(config: RunConfig) -> None:
         )
     if config.evals.l2 <= 0:
         raise ValueError(f"evals.l2={config.evals.l2}: must be above 0")
-    if config.evals.downstream not in (None, "digits"):
-        raise ValueError(f"evals.downstream={config.evals.downstream}: choose from digits, null")
+    if config.evals.downstream not in (None, *_DOWNSTREAM):
+        allowed = ", ".join((*_DOWNSTREAM, "null"))
+        raise ValueError(f"evals.downstream={config.evals.downstream}: choose from {allowed}")
     validate_model(config, (config.data.img_size, config.data.img_size))
+
+
+def _validate_data(config: RunConfig) -> None:
+    data, augment = config.data, config.data.augment
+    if data.size is not None and data.num_classes is not None and data.size < data.num_classes:
+        raise ValueError(
+            f"data.size={data.size} is below data.num_classes={data.num_classes}: "
+            "a subset holds at least one image of each class"
+        )
+    classes = NUM_CLASSES.get(data.name)
+    if classes is not None and data.num_classes not in (classes, None):
+        raise ValueError(
+            f"data.num_classes={data.num_classes}: data.name={data.name} has {classes}"
+        )
+    for key in ("num_classes", "val_size"):
+        if data.name == "glyphs" and getattr(data, key) is None:
+            raise ValueError(f"data.{key}=null: data.name=glyphs has no number of its own")
+    if data.name in ("glyphs", "digits") and augment != AugmentConfig():
+        raise ValueError(f"data.augment with data.name={data.name}: this set has no augmentation")
 
 
 def validate_model(config: RunConfig, img_size: tuple[int, int]) -> None:

@@ -16,16 +16,17 @@ from vitcli.evals.classification import Classification
 CPU = torch.device("cpu")
 
 
-class Fixed:
+class Fixed(DataSource):
     """A data set whose images hold the logits that the model below returns."""
 
     train_size = 0
+    device = CPU
 
     def __init__(self, logits: Tensor, labels: Tensor) -> None:
         self.val_size, self.num_classes = logits.shape
         self.logits, self.labels = logits, labels
 
-    def train_batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
+    def train_batch(self, index: Tensor, draw: Tensor | None = None) -> tuple[Tensor, Tensor]:
         raise NotImplementedError
 
     def val_batch(self, index: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,12 +8,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vitcli.config import DataConfig
+from vitcli.data.source import Batch, DataSource
 from vitcli.data.subsets import balanced_order
 
 _VAL_SIZE = 500  # leaves 1,297 to train on, whatever data.val_size
 
 
-class Digits:
+class Digits(DataSource):
     """Real images in ten classes: 1,297 to train on, 500 held out; data.seed fixes the split."""
 
     num_classes = 10
@@ -29,21 +30,22 @@ class Digits:
         most = len(order) - _VAL_SIZE
         if config.size is not None and config.size > most:
             raise ValueError(f"data.size={config.size}: digits has {most} training images")
+        self.device = device
         self.train_size = config.size or most
-        self.val_size = min(config.val_size, _VAL_SIZE)
+        self.val_size = min(config.val_size or _VAL_SIZE, _VAL_SIZE)
         grey = torch.from_numpy(pixels).float().view(-1, 1, 8, 8) / 8 - 1  # 0..16 -> [-1, 1]
         size = (config.img_size, config.img_size)
         grey = F.interpolate(grey, size, mode="bilinear", antialias=True).clamp(-1, 1)
         self._images = grey[order].to(device)
         self._labels = torch.from_numpy(labels)[order].to(device)
 
-    def train_batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
+    def train_batch(self, index: Tensor, draw: Tensor | None = None) -> Batch:
         """Returns training images (B, 3, S, S) in [-1, 1] and labels (B,)."""
         return self._batch(index + _VAL_SIZE)
 
-    def val_batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
+    def val_batch(self, index: Tensor) -> Batch:
         """Returns validation images (B, 3, S, S) in [-1, 1] and labels (B,)."""
         return self._batch(index)
 
-    def _batch(self, row: Tensor) -> tuple[Tensor, Tensor]:
+    def _batch(self, row: Tensor) -> Batch:
         return self._images[row].repeat(1, 3, 1, 1), self._labels[row]

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from vitcli.config import DataConfig
 from vitcli.data.atlas import build_atlas
 from vitcli.data.counter import bits, integers, uniform
+from vitcli.data.source import Batch, DataSource, Part
 
 _MOST = 2**40  # training images; validation images are drawn at the indices from here on
 _LARGEST_CELL = 64  # pixels; larger images magnify: 1,000 classes at 224 px would take 1.4 GB
@@ -26,7 +27,7 @@ _LETTER, _FACE, _TURN, _SHEAR, _SIZE, _ASPECT, _SHIFT_X, _SHIFT_Y, _EDGE, _PER_G
 _BANK = 100
 
 
-class Glyphs:
+class Glyphs(DataSource):
     """Letters in data.num_classes classes; image i has class i % num_classes."""
 
     def __init__(self, config: DataConfig, device: torch.device) -> None:
@@ -37,6 +38,9 @@ class Glyphs:
         """
         if config.size is not None and config.size > _MOST:
             raise ValueError(f"data.size={config.size}: glyphs has {_MOST} training images (2^40)")
+        assert config.num_classes is not None  # by the rules, here and below
+        assert config.val_size is not None
+        self.device = device
         self.num_classes = config.num_classes
         self.train_size = config.size or _MOST
         self.val_size = config.val_size
@@ -50,15 +54,19 @@ class Glyphs:
         self._streams = torch.arange(_PER_IMAGE + _PER_GLYPH * self._glyphs, device=device)
         self._noise = _noise_bank(self._seed, (3 if self._colour else 1) * self._side**2, device)
 
-    def train_batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
+    def train_batch(self, index: Tensor, draw: Tensor | None = None) -> Batch:
         """Returns training images (B, 3, S, S) in [-1, 1] and labels (B,)."""
         labels = index % self.num_classes
         return self._draw(index, labels), labels
 
-    def val_batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
+    def val_batch(self, index: Tensor) -> Batch:
         """Returns validation images (B, 3, S, S) in [-1, 1] and labels (B,)."""
         labels = index % self.num_classes
         return self._draw(index + _MOST, labels), labels
+
+    def labels(self, part: Part, index: Tensor) -> Tensor:
+        """Returns the labels (B,), without a drawing."""
+        return index % self.num_classes
 
     # Sums, products and quotients of single entries only, here and below: sines, powers, matrix
     # products and fused multiply-adds round differently at other batch sizes.

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vitcli.data.counter import bits, integers
 
-_STREAM = 0x0DE2  # of this module's random numbers
+_STREAM, _DRAW = 0x0DE2, 0xD4A3  # of this module's random numbers
 # 4 rounds pass for a random permutation of large sets; 8 keep pairs uniform down to 5 images.
 _ROUNDS = 8
 
@@ -29,6 +29,16 @@ def batch_index(
     position = step * batch_size + torch.arange(batch_size)
     epoch = position // train_size
     return _permute(position % train_size, train_size, bits(seed, _STREAM, epoch)).to(device)
+
+
+def batch_draw(seed: int, train_size: int, step: int, index: Tensor) -> Tensor:
+    """Returns what the images `index` (B,) of a step are augmented by, int64 random bits (B,).
+
+    A function of (seed, epoch, index).
+    """
+    position = step * len(index) + torch.arange(len(index))
+    epoch = (position // train_size).to(index.device)
+    return bits(seed, _DRAW, epoch * train_size + index)
 
 
 def _permute(position: Tensor, size: int, key: Tensor) -> Tensor:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
 from torch import nn
 
-from vitcli.config import DataConfig, RunConfig
+from vitcli.config import AugmentConfig, RunConfig
 from vitcli.data import DataSource, build_data
 from vitcli.evals.classification import Classification
 from vitcli.evals.fewshot import FewShot
@@ -34,8 +35,13 @@ def build_evals(config: RunConfig, data: DataSource, device: torch.device) -> li
     if config.evals.downstream is not None:
         # Same image size as upstream, and the data's seed, not the run's: every run is measured on
         # the same images and the same draws.
-        downstream = DataConfig(
-            name=config.evals.downstream, img_size=config.data.img_size, seed=config.data.seed
+        downstream = replace(
+            config.data,
+            name=config.evals.downstream,
+            size=None,
+            val_size=None,
+            num_classes=None,
+            augment=AugmentConfig(),
         )
         source = build_data(downstream, device)
         evaluators.append(FewShot(config.evals, source, config.data.seed, device))

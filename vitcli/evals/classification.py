@@ -30,12 +30,14 @@ class Classification:
     def run(self, model: nn.Module) -> Iterator[tuple[str, float]]:
         """Yields (name, value)."""
         sums = dict.fromkeys([*self._ranks, "val/loss"], 0.0)
+        seen = 0  # less than val_size where images could not be decoded
         with inference(model, self._device):
-            for images, labels in batches(self._data.val_batch, self._data.val_size, self._device):
+            for images, labels in batches(self._data, "val"):
                 logits = model(images)
                 best = logits.topk(max(self._ranks.values())).indices
                 for name, rank in self._ranks.items():
                     sums[name] += (best[:, :rank] == labels[:, None]).sum().item()
+                seen += len(labels)
                 sums["val/loss"] += F.cross_entropy(logits, labels, reduction="sum").item()
         for name, total in sums.items():
-            yield name, total / self._data.val_size
+            yield name, total / seen

@@ -7,7 +7,7 @@ evaluators/fewshot_lsr.py, but for float64: in float32 a small l2 moved up to 14
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vitcli.config import EvalsConfig
-from vitcli.data import DataSource
+from vitcli.data import DataSource, Part
 from vitcli.data.counter import bits
 from vitcli.evals.inference import batches, inference
 
@@ -41,13 +41,7 @@ class FewShot:
         if config.l2 <= 0:
             raise ValueError(f"evals.l2={config.l2}: must be above 0 for a unique solution")
         self._config, self._data, self._seed, self._device = config, data, seed, device
-        labels = [labels for _, labels in batches(data.train_batch, data.train_size, device)]
-        fewest = int(torch.cat(labels).bincount(minlength=data.num_classes).min())
-        if max(config.shots) > fewest:
-            raise ValueError(
-                f"evals.shots={config.shots}: evals.downstream={config.downstream} has at most "
-                f"{fewest} training images in each class"
-            )
+        self._check(data.labels("train", torch.arange(data.train_size, device=data.device)))
 
     def protocol(self) -> dict[str, Any]:
         """Returns the parts of the measurement that its numbers depend on."""
@@ -70,8 +64,9 @@ class FewShot:
         results = []
         with inference(model, self._device):
             data = self._data
-            train, labels = self._features(model, data.train_batch, data.train_size)
-            test, answers = self._features(model, data.val_batch, data.val_size)
+            train, labels = self._features(model, "train")
+            self._check(labels)  # again: images may have been skipped
+            test, answers = self._features(model, "val")
             for shots in self._config.shots:
                 rows = draw_supports(labels, shots, self._config.draws, self._seed)
                 targets = F.one_hot(labels[rows], data.num_classes).double() * 2 - 1
@@ -83,12 +78,18 @@ class FewShot:
                     results.append((f"{name}_sd", statistics.stdev(top1)))
         yield from results
 
-    def _features(
-        self, model: Any, fetch: Callable[[Tensor], tuple[Tensor, Tensor]], size: int
-    ) -> tuple[Tensor, Tensor]:
-        """Returns the features (N, D), float64, and the labels (N,)."""
+    def _check(self, labels: Tensor) -> None:
+        fewest = int(labels.bincount(minlength=self._data.num_classes).min())
+        if max(self._config.shots) > fewest:
+            raise ValueError(
+                f"evals.shots={self._config.shots}: evals.downstream={self._config.downstream} has "
+                f"at most {fewest} training images in each class"
+            )
+
+    def _features(self, model: Any, part: Part) -> tuple[Tensor, Tensor]:
+        """Returns the features (N, D), float64, and the labels (N,), of a part."""
         features, labels = [], []
-        for images, of_images in batches(fetch, size, self._device):
+        for images, of_images in batches(self._data, part):
             tokens = model.forward_features(images)
             features.append(model.forward_head(tokens, pre_logits=True).double())
             labels.append(of_images)

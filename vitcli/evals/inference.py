@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor, nn
+from torch import nn
+
+from vitcli.data import Batch, DataSource, Part
 
 _BATCH = 500
 
@@ -32,9 +34,9 @@ def inference(model: nn.Module, device: torch.device) -> Iterator[None]:
             module.training = mode
 
 
-def batches(
-    fetch: Callable[[Tensor], tuple[Tensor, Tensor]], size: int, device: torch.device
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yields images (B, 3, S, S) and labels (B,) at positions 0 ... size - 1, 500 at a time."""
-    for start in range(0, size, _BATCH):
-        yield fetch(torch.arange(start, min(start + _BATCH, size), device=device))
+def batches(data: DataSource, part: Part) -> Iterator[Batch]:
+    """Yields all images (B, 3, S, S) of a part and their labels (B,), in order, 500 at a time."""
+    size = data.train_size if part == "train" else data.val_size
+    every = range(0, size, _BATCH)
+    orders = ((torch.arange(i, min(i + _BATCH, size), device=data.device),) for i in every)
+    return data.batches(part, orders)

@@ -20,6 +20,7 @@ from vitcli.study.launch import missing
 from vitcli.study.plan import Plan
 
 _TIMED_STEPS = 5
+_UNKNOWN_CLASSES = 1000  # of a set that is not read before the first run
 _TIMED_FLOPS = 4e11  # of one timed step at most: a second or so on two cores
 
 
@@ -59,8 +60,9 @@ def estimate(plan: Plan) -> Group:
 def cost(config: RunConfig) -> tuple[int, float]:
     """Returns (parameters, training FLOPs by the paper's rule) of a run."""
     size = (config.data.img_size, config.data.img_size)
+    classes = config.data.num_classes or _UNKNOWN_CLASSES
     with torch.device("meta"):
-        parameters, macs = perf.count(build_model(config, size, config.data.num_classes), size)
+        parameters, macs = perf.count(build_model(config, size, classes), size)
     steps = num_steps(config, config.data.size or 0)
     return parameters, 6.0 * macs * steps * config.train.batch_size
 

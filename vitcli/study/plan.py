@@ -180,12 +180,15 @@ def newest(study: str, outputs: Path) -> Path:
 def describe(config: RunConfig) -> str:
     """Returns one sentence on the data and the budget of a study's runs."""
     data, train = config.data, config.train
-    amount = "unlimited" if data.size is None else f"{data.size:,}"
+    every = "unlimited" if data.name == "glyphs" else "all"
+    amount = every if data.size is None else f"{data.size:,}"
+    kind = f"{data.level}, " if data.name == "glyphs" else ""
+    classes = "its own" if data.num_classes is None else f"{data.num_classes:,}"
     unit = next(k for k in ("steps", "images", "epochs") if getattr(train, k) is not None)
     length = f"{float(getattr(train, unit)):,.12g} {unit}"
     return (
-        f"model {config.model.name}; upstream {data.name} ({data.level}, {amount} images of "
-        f"{data.img_size} pixels, {data.num_classes:,} classes); {length} in batches of "
+        f"model {config.model.name}; upstream {data.name} ({kind}{amount} images of "
+        f"{data.img_size} pixels, {classes} classes); {length} in batches of "
         f"{train.batch_size}; few-shot: {config.evals.draws} draws, l2 = {config.evals.l2:g}"
     )
 

@@ -1,0 +1,111 @@
+"""CIFAR from files in its own format: pixels, subsets, augmentation as a function of the draw."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from helpers import Ended
+from torch import Tensor
+from torchvision.datasets import CIFAR10
+
+from vitcli.config import AugmentConfig, DataConfig
+from vitcli.data import DataSource, build_data
+
+CPU = torch.device("cpu")
+ALL = torch.arange(50)
+
+
+def cifar10(root: Path, **options: Any) -> DataSource:
+    settings = {"name": "cifar10", "img_size": 32, "val_size": None, **options}
+    return build_data(DataConfig(root=str(root), **settings), CPU)
+
+
+def as_bytes(images: Tensor) -> set[bytes]:
+    return {i.numpy().tobytes() for i in ((images + 1) * 127.5).round().to(torch.uint8).flatten(1)}
+
+
+def test_pixels_are_those_of_the_files(cifar: Path) -> None:
+    data = cifar10(cifar)
+    assert (data.num_classes, data.train_size, data.val_size) == (10, 50, 10)
+    images, labels = data.train_batch(ALL)
+    assert images.shape == (50, 3, 32, 32)
+    files = [CIFAR10.base_folder + "/" + name for name, _ in CIFAR10.train_list]
+    theirs = [pickle.loads((cifar / f).read_bytes())["data"] for f in files]
+    assert as_bytes(images) == {row.tobytes() for rows in theirs for row in rows}
+    assert labels.bincount().tolist() == [5] * 10
+    assert data.labels("val", torch.arange(10)).sort().values.tolist() == list(range(10))
+
+
+def test_a_hundred_classes(cifar: Path) -> None:
+    data = build_data(DataConfig(name="cifar100", root=str(cifar), img_size=32), CPU)
+    assert (data.num_classes, data.train_size) == (100, 200)
+
+
+def test_subsets_are_nested_and_balanced(cifar: Path) -> None:
+    whole, part = cifar10(cifar), cifar10(cifar, size=23)
+    index = torch.arange(23)
+    assert torch.equal(part.train_batch(index)[0], whole.train_batch(index)[0])
+    counts = part.train_batch(index)[1].bincount(minlength=10)
+    assert counts.max() - counts.min() == 1
+    with pytest.raises(ValueError, match=r"data\.size=51: cifar10 has 50"):
+        cifar10(cifar, size=51)
+
+
+@pytest.mark.parametrize("size", [32, 48])
+def test_augmentation_depends_on_the_draw_alone(cifar: Path, size: int) -> None:
+    data = cifar10(cifar, img_size=size, augment=AugmentConfig(crop="pad", flip=True))
+    draw = torch.arange(50) * 7919
+    whole = data.train_batch(ALL, draw)[0]
+    assert whole.shape == (50, 3, size, size)
+    for i in (0, 17, 49):
+        assert torch.equal(data.train_batch(ALL[i : i + 1], draw[i : i + 1])[0][0], whole[i])
+    assert not torch.equal(data.train_batch(ALL, draw + 1)[0], whole)
+    assert torch.equal(data.train_batch(ALL)[0], data.train_batch(ALL)[0])
+
+
+def test_every_shift_and_both_sides_occur(cifar: Path) -> None:
+    data = cifar10(cifar, augment=AugmentConfig(crop="pad", pad=1, flip=True))
+    plain = data.train_batch(ALL[:1])[0][0]
+    seen = set()
+    padded = torch.nn.functional.pad(plain, (1, 1, 1, 1), value=-1.0)
+    for draw in range(200):
+        image = data.train_batch(ALL[:1], torch.tensor([draw]))[0][0]
+        # The image is flipped first and then shifted: so are the nine windows of its padding.
+        for flip in (False, True):
+            source = padded.flip(2) if flip else padded
+            for y in range(3):
+                for x in range(3):
+                    if torch.equal(image, source[:, y : y + 32, x : x + 32]):
+                        seen.add((flip, y, x))
+    assert len(seen) == 18
+
+
+def test_files_that_are_not_there_or_not_as_published(cifar: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"data\.root=.*data\.download=true fetches it"):
+        cifar10(tmp_path / "nowhere")
+    (cifar / CIFAR10.base_folder / "data_batch_3").write_bytes(b"cut off")
+    with pytest.raises(ValueError, match="not as published"):
+        cifar10(cifar)
+
+
+def test_a_run_end_to_end_with_itself_downstream(
+    vitcli: Callable[..., Ended], tiny: list[str], cifar: Path, tmp_path: Path
+) -> None:
+    few = [o for o in tiny if not o.startswith("data.")]
+    settings = [
+        "data=cifar10",
+        f"data.root={cifar}",
+        "evals.downstream=cifar100",
+        "evals.shots=[1]",
+    ]
+    ended = vitcli("train", *settings, *few)
+    assert ended.code == 0, ended.err
+    assert "fewshot/cifar100/1shot" in ended.out
+    moved = cifar.rename(tmp_path / "elsewhere")  # where the files are is not part of the identity
+    again = vitcli("train", *settings, *few, f"data.root={moved}")
+    assert "is trained already" in again.out

@@ -1,0 +1,51 @@
+"""What every data set offers: images by index, one batch at a time or a stream of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+Part = Literal["train", "val"]
+Batch = tuple[Tensor, Tensor]
+Order = tuple[Tensor, ...]  # what a batch is made of: (index,) or (index, draw)
+
+
+class DataSource(Protocol):
+    """A labelled data set with a training and a validation part.
+
+    An index is an int64 tensor (B,) of positions in the part, on `device`. Images are (B, 3, S, S)
+    float32 in [-1, 1], labels (B,) int64, both on the device that the set was built for. The image
+    at a position does not depend on the rest of the batch.
+
+    A draw is a random int64 for each image, a function of (seed, epoch, index): training images
+    are augmented by it alone. Without a draw they are as evaluation sees them.
+    """
+
+    num_classes: int
+    train_size: int
+    val_size: int
+    device: torch.device
+
+    def train_batch(self, index: Tensor, draw: Tensor | None = None) -> Batch:
+        """Returns the training images and labels at `index`."""
+        ...
+
+    def val_batch(self, index: Tensor) -> Batch:
+        """Returns the validation images and labels at `index`."""
+        ...
+
+    def labels(self, part: Part, index: Tensor) -> Tensor:
+        """Returns the labels (B,) at `index` without reading more than it must."""
+        return (self.train_batch if part == "train" else self.val_batch)(index)[1]
+
+    def batches(self, part: Part, orders: Iterable[Order]) -> Iterator[Batch]:
+        """Yields the batch of each order; a set with worker processes makes them ahead of time."""
+        fetch = self.train_batch if part == "train" else self.val_batch
+        return (fetch(*order) for order in orders)
+
+    def skipped(self) -> dict[str, str]:
+        """Returns the images that could not be decoded so far, and why."""
+        return {}
