@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from safetensors.torch import save
@@ -12,22 +14,29 @@ from torch import nn
 from vitcli.files import write_bytes
 
 
-def save_state(folder: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+class Stateful(Protocol):
+    """What a training state is made of: a model, an average of models, an optimizer."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> Any: ...
+
+
+def save_state(folder: Path, step: int, parts: Mapping[str, Stateful]) -> None:
     """Writes all that is needed to go on after `step` steps; replaces the state before it."""
-    state = {"step": step, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
     buffer = io.BytesIO()
-    torch.save(state, buffer)
+    torch.save({"step": step} | {name: part.state_dict() for name, part in parts.items()}, buffer)
     write_bytes(_state_path(folder), buffer.getvalue())
 
 
-def load_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
-    """Puts the saved state into `model` and `optimizer`; returns its step, 0 if there is none."""
+def load_state(folder: Path, parts: Mapping[str, Stateful]) -> int:
+    """Puts the saved state into `parts`; returns its step, 0 if there is none."""
     path = _state_path(folder)
     if not path.exists():
         return 0
     state = torch.load(path, map_location="cpu", weights_only=True)
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
+    for name, part in parts.items():
+        part.load_state_dict(state[name])
     return int(state["step"])
 
 

@@ -33,6 +33,35 @@ def train(overrides: Overrides = None) -> None:
     hydra_main(overrides or [], _train_one)
 
 
+@app.command(context_settings=RAW)
+def finetune(
+    source: Annotated[
+        str, typer.Argument(help="A run's folder, a checkpoint, timm:NAME or hf:REPO.")
+    ],
+    overrides: Overrides = None,
+) -> None:
+    """Fine-tune a checkpoint under a new head: on digits at laptop scale, unless told otherwise."""
+    from vitcli.compose import finetune_argv, hydra_main
+
+    hydra_main(finetune_argv(source, overrides or []), _finetune_one)
+
+
+@app.command(name="eval")
+def evaluate(
+    source: Annotated[
+        str, typer.Argument(help="A run's folder, a checkpoint, timm:NAME or hf:REPO.")
+    ],
+    overrides: Overrides = None,
+) -> None:
+    """Evaluate a checkpoint: a run on its own data, unless told otherwise."""
+    from vitcli.evaluate import evaluate as evaluate_source
+
+    folder, result = evaluate_source(source, overrides or [])
+    for line in result["notes"]:
+        print(line)
+    _show_metrics(result["metrics"], folder)
+
+
 @app.command()
 def ablate(study: Study, overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
     """Run a study: plan it, train what is missing, report. scale=laptop|gpu|paper, seeds=5."""
@@ -152,9 +181,27 @@ def _train_one(config: object) -> None:
         raise SystemExit(130) from None
     if not outcome.trained:
         print(f"{outcome.folder.name} is trained already")
-    for name, value in outcome.result["metrics"].items():
+    for line in outcome.result["transfer"] or []:
+        print(line)
+    if search := outcome.result["lr_grid"]:
+        tried = ", ".join(f"{entry['lr']:g}: {entry['top1']}" for entry in search["tried"])
+        print(f"rates on a dev split of {search['dev_size']}: {tried}; took {search['lr']:g}")
+    _show_metrics(outcome.result["metrics"], outcome.folder)
+
+
+def _finetune_one(config: object) -> None:
+    """Fine-tunes by one config; Hydra calls it for each job."""
+    from vitcli.config import RunConfig
+    from vitcli.transfer import describe_source
+
+    assert isinstance(config, RunConfig)
+    _train_one(describe_source(config))
+
+
+def _show_metrics(metrics: dict[str, float], folder: Path) -> None:
+    for name, value in metrics.items():
         print(f"{name:28} {value:.4f}")
-    print(outcome.folder)
+    print(folder)
 
 
 def _show_report(folder: Path) -> None:

@@ -139,6 +139,22 @@ def hydra_main(argv: Sequence[str], job: Callable[[RunConfig], None]) -> None:
         raise errors[0]
 
 
+def finetune_argv(source: str, argv: Sequence[str]) -> list[str]:
+    """Returns the arguments of `train` that fine-tune `source`.
+
+    Raises:
+        ValueError: an override of what the source itself determines.
+    """
+    keys = {word.partition("=")[0].lstrip("+~") for word in argv}
+    for key in sorted(keys):
+        if key.split(".")[0] in ("model", "pos_emb", "stem"):
+            given = next(word for word in argv if word.lstrip("+~").startswith(key))
+            raise ValueError(f"{given}: the model is that of {source}, only its head is new")
+    defaults = {"data": "digits", "evals": "upstream", "recipe": "finetune_laptop"}
+    chosen = [f"{group}={option}" for group, option in defaults.items() if group not in keys]
+    return [*argv, *chosen, f"finetune.source={quoted(source)}"]
+
+
 def split_argv(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     """Returns (flags and their values, overrides), as Hydra refuses overrides around a flag.
 

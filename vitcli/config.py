@@ -103,6 +103,18 @@ class RecipeConfig:
     warmup_steps: int | None = at_least(0, None)  # null: a tenth of the steps
     grad_clip: float = at_least(0.0, 1.0)  # global norm; 0: off
     dropout: float = at_least(0.0, 0.0)
+    polyak: float = at_least(0.0, 0.0)  # what a step keeps of the average of weights; 0: no average
+
+
+@dataclass
+class FinetuneConfig:
+    """Transfer: whose weights training starts from, under a new head (paper, 3.2 and B.1.1)."""
+
+    source: str | None = None  # a run's folder, a checkpoint, timm:NAME, hf:REPO; null: nobody's
+    weights: str | None = None  # their hash, found when the run is described
+    resize: str = choice("auto", "bilinear_corners", "bicubic", "nearest", "reinit")
+    lr_grid: list[float] = at_least(0.0, [])  # rates to try on a dev split; empty: recipe.lr
+    dev_share: float = at_least(0.0, 0.1)  # of the training images
 
 
 @dataclass
@@ -144,6 +156,7 @@ class RunConfig:
     data: DataConfig = field(default_factory=DataConfig)
     recipe: RecipeConfig = field(default_factory=RecipeConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     evals: EvalsConfig = field(default_factory=EvalsConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     seed: int = at_least(0, 0)
@@ -161,6 +174,7 @@ def run_id(config: RunConfig) -> str:
     """Returns the name of the run's folder: readable, with a hash of all that the run computes."""
     identity = {k: v for k, v in asdict(config).items() if k not in _NOT_IDENTITY}
     identity["data"] = {k: v for k, v in identity["data"].items() if k not in _NOT_IDENTITY_OF_DATA}
+    identity["finetune"].pop("source")  # a place; the weights' hash stays
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:10]
     model, pos_emb, data = config.model, config.pos_emb, config.data
     parts = [model.name]
@@ -168,6 +182,7 @@ def run_id(config: RunConfig) -> str:
         parts[0] += f"-p{model.patch_size}"
         parts += [config.stem.name] if config.stem.layers else []
         parts += [pos_emb.kind] + ([] if pos_emb.where == "stem" else [pos_emb.where])
+    parts += [f"from-{config.finetune.weights[:6]}"] if config.finetune.weights else []
     parts += [data.name + (f"-{data.size}" if data.size else ""), f"s{config.seed}", digest]
     return "-".join(parts)
 

@@ -43,7 +43,24 @@ def validate(config: RunConfig) -> None:
     if config.evals.downstream not in (None, *_DOWNSTREAM):
         allowed = ", ".join((*_DOWNSTREAM, "null"))
         raise ValueError(f"evals.downstream={config.evals.downstream}: choose from {allowed}")
+    _validate_finetune(config)
+    if config.finetune.source is not None and config.finetune.weights is None:
+        return  # the model is the source's, which is not read yet
     validate_model(config, (config.data.img_size, config.data.img_size))
+
+
+def _validate_finetune(config: RunConfig) -> None:
+    finetune = config.finetune
+    if finetune.lr_grid and finetune.source is None:
+        raise ValueError(
+            f"finetune.lr_grid={finetune.lr_grid} without finetune.source: only transfer has a grid"
+        )
+    if not 0 < finetune.dev_share < 1:
+        raise ValueError(f"finetune.dev_share={finetune.dev_share}: a number between 0 and 1")
+    if finetune.lr_grid and config.data.size is None and config.data.name == "glyphs":
+        raise ValueError("finetune.lr_grid with data.size=null: glyphs has no end to split")
+    if config.recipe.polyak >= 1:
+        raise ValueError(f"recipe.polyak={config.recipe.polyak}: a number in [0, 1)")
 
 
 def _validate_data(config: RunConfig) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import platform
 import signal
@@ -11,12 +12,13 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from vitcli import perf
 from vitcli.checkpoint import drop_state, save_weights
@@ -29,6 +31,7 @@ from vitcli.models import build_model
 from vitcli.progress import progress
 from vitcli.status import Status, only_one, read_status
 from vitcli.trainer import Trainer, find_device, precision
+from vitcli.transfer import pick_lr, transferred
 
 
 class RunFailed(RuntimeError):
@@ -60,7 +63,8 @@ def run(config: RunConfig, quiet: bool = False) -> Outcome:
     torch.manual_seed(config.seed)
     data = build_data(config.data, device)
     img_size = (config.data.img_size, config.data.img_size)
-    model = build_model(config, img_size, data.num_classes).to(device)
+    fresh, transfer = _fresh(config, img_size, data.num_classes, device)
+    model = fresh()
     evaluators = build_evals(config, data, device)
     with only_one(folder), stop_signal() as stop:
         before = read_status(folder).get("train_seconds", 0.0)
@@ -69,14 +73,29 @@ def run(config: RunConfig, quiet: bool = False) -> Outcome:
         write_json(folder / "env.json", environment(config, device))
         status = Status(folder)
         with status.running(), _told(status, folder):
+            search = None
+            if config.finetune.lr_grid:
+                search = pick_lr(config, data, fresh, folder, stop)
+                config = replace(config, recipe=replace(config.recipe, lr=search["lr"]))
             trainer = Trainer(config, model, data, folder)
             trainer.resume()
             seconds = _train(trainer, status, before if trainer.step else 0.0, quiet, stop)
             result = _result(trainer, evaluators, seconds)
-            save_weights(folder, trainer.model)
+            result |= {"transfer": transfer, "lr_grid": search}
+            save_weights(folder, trainer.trained)
             write_json(folder / "result.json", result)
             drop_state(folder)
     return Outcome(folder, result, trained=True)
+
+
+def _fresh(
+    config: RunConfig, img_size: tuple[int, int], num_classes: int, device: torch.device
+) -> tuple[Callable[[], nn.Module], list[str] | None]:
+    """Returns what makes the untrained model, and what is to be said of its origin."""
+    if config.finetune.source is None:
+        return lambda: build_model(config, img_size, num_classes).to(device), None
+    source, said = transferred(config, img_size, num_classes)
+    return lambda: copy.deepcopy(source).to(device), said
 
 
 def _train(
@@ -104,8 +123,8 @@ def _result(trainer: Trainer, evaluators: list[Evaluator], train_seconds: float)
     began = time.perf_counter()
     metrics: dict[str, float] = {}
     for evaluator in evaluators:
-        metrics |= dict(evaluator.run(trainer.model))
-    parameters, macs = perf.count(trainer.model, (config.data.img_size, config.data.img_size))
+        metrics |= dict(evaluator.run(trainer.trained))
+    parameters, macs = perf.count(trainer.trained, (config.data.img_size, config.data.img_size))
     images = trainer.num_steps * config.train.batch_size
     return {
         "run_id": trainer.folder.name,

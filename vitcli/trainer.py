@@ -12,8 +12,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
-from vitcli.checkpoint import load_state, save_state
+from vitcli.checkpoint import Stateful, load_state, save_state
 from vitcli.config import RunConfig, num_steps
 from vitcli.data import Batch, DataSource, Order
 from vitcli.data.order import batch_draw, batch_index
@@ -39,12 +40,23 @@ class Trainer:
         self.num_steps = num_steps(config, data.train_size)
         self.autocast = precision(config, self.device) == "bf16"
         self.log_every = min(50, max(1, self.num_steps // 100))
+        keep = config.recipe.polyak
+        self._averaged: AveragedModel | None = None
+        if keep > 0:
+            self._averaged = AveragedModel(
+                model, avg_fn=lambda mean, new, n: mean.lerp(new, 1 - keep)
+            )
         self.step = 0
         self._batches: Iterator[Batch] | None = None
 
     def resume(self) -> None:
         """Goes on from the state in the run's folder, if there is one."""
-        self.step = load_state(self.folder, self.model, self.optimizer)
+        self.step = load_state(self.folder, self._parts())
+
+    @property
+    def trained(self) -> nn.Module:
+        """Returns the model that the training is for: the average of weights, if one is kept."""
+        return self.model if self._averaged is None else self._averaged.module
 
     def train(self, observe: Observer, stop: Callable[[], bool]) -> None:
         """Steps to the end; tells `observe` of the loss and speed every `log_every` steps.
@@ -70,7 +82,7 @@ class Trainer:
                     observe(record)
                     losses, since = [], time.perf_counter()
                 if saved:
-                    save_state(self.folder, self.step, self.model, self.optimizer)
+                    save_state(self.folder, self.step, self._parts())
                 if stopped:
                     raise Interrupted(f"stopped after step {self.step} of {self.num_steps}")
 
@@ -95,7 +107,13 @@ class Trainer:
             group["lr"] = lr_at(self.step, self.num_steps, config.recipe)
         self.optimizer.step()
         self.optimizer.zero_grad()
+        if self._averaged is not None:
+            self._averaged.update_parameters(self.model)
         return total
+
+    def _parts(self) -> dict[str, Stateful]:
+        parts: dict[str, Stateful] = {"model": self.model, "optimizer": self.optimizer}
+        return parts if self._averaged is None else parts | {"average": self._averaged}
 
     def _orders(self) -> Iterator[Order]:
         """Yields what the (micro-)batches from this step on are made of, without an end.

@@ -1,0 +1,170 @@
+"""Transfer: what is kept, what is new, the rate picked on a dev split, the average of weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import Ended
+from safetensors.torch import load_file
+
+from vitcli.compose import compose
+from vitcli.config import run_id
+from vitcli.data import build_data
+from vitcli.run import run
+from vitcli.transfer import DevSplit, describe_source
+
+
+@pytest.fixture
+def trained(tiny: list[str]) -> Path:
+    """A trained run's folder."""
+    return run(compose([*tiny, "model.head_hidden=true"]), quiet=True).folder
+
+
+def finetune_overrides(tmp_path: Path, *more: str) -> list[str]:
+    return [
+        "data=digits", "evals=upstream", "recipe=finetune_laptop", "train.steps=6",
+        "train.batch_size=16", "data.val_size=100", f"outputs={tmp_path / 'tuned'}", *more,
+    ]  # fmt: skip
+
+
+def newest_result(tmp_path: Path) -> dict[str, object]:
+    (path,) = tmp_path.glob("tuned/runs/*/result.json")
+    return json.loads(path.read_text())
+
+
+def test_finetune_at_twice_the_resolution(
+    vitcli: Callable[..., Ended], trained: Path, tmp_path: Path
+) -> None:
+    ended = vitcli("finetune", str(trained), *finetune_overrides(tmp_path, "data.img_size=32"))
+    assert ended.code == 0, ended.err
+    assert "4x4 -> 8x8, bilinear_corners" in ended.out
+    (folder,) = (tmp_path / "tuned/runs").iterdir()
+    weights = load_file(folder / "checkpoints/model.safetensors")
+    assert weights["pos_embed"].shape == (1, 65, 64)
+    assert weights["head.weight"].shape == (10, 64)
+    assert not any(name.startswith("pre_logits") for name in weights)
+    assert "8x8" in str(newest_result(tmp_path)["transfer"])
+
+
+def test_a_fresh_head_is_zero_and_the_body_is_the_source_s(trained: Path, tmp_path: Path) -> None:
+    overrides = finetune_overrides(tmp_path, f"finetune.source={trained}")
+    config = describe_source(compose(overrides))
+    config.recipe.lr, config.recipe.warmup_steps = 0.0, 0
+    folder = run(config, quiet=True).folder
+    tuned = load_file(folder / "checkpoints/model.safetensors")
+    source = load_file(trained / "checkpoints/model.safetensors")
+    assert tuned["head.weight"].abs().max() == 0
+    body = [name for name in tuned if not name.startswith("head")]
+    assert len(body) > 10
+    assert all(torch.equal(tuned[name], source[name]) for name in body)
+
+
+def test_identity_is_the_weights_not_their_place(trained: Path, tmp_path: Path) -> None:
+    def named(source: Path, *more: str) -> str:
+        return run_id(
+            describe_source(
+                compose(finetune_overrides(tmp_path, f"finetune.source={source}", *more))
+            )
+        )
+
+    elsewhere = tmp_path / "a copy"
+    elsewhere.mkdir()
+    for path in trained.rglob("*"):
+        if path.is_file():
+            target = elsewhere / path.relative_to(trained)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes())
+    assert named(trained) == named(elsewhere)
+    assert named(trained, "finetune.lr_grid=[0.1]") != named(trained)
+
+
+def test_the_rate_is_picked_on_a_dev_split_then_trained_on_all(
+    vitcli: Callable[..., Ended], trained: Path, tmp_path: Path
+) -> None:
+    grid = ["finetune.lr_grid=[1e-6,0.03]", "train.steps=40", "finetune.dev_share=0.2"]
+    ended = vitcli("finetune", str(trained), *finetune_overrides(tmp_path, *grid))
+    assert ended.code == 0, ended.err
+    found = newest_result(tmp_path)["lr_grid"]
+    assert isinstance(found, dict)
+    assert found["lr"] == 0.03  # a rate of 1e-6 can't move a head of zeros in 40 steps
+    assert [entry["lr"] for entry in found["tried"]] == [1e-6, 0.03]
+    assert found["dev_size"] == 259  # of 1,297
+
+
+def test_a_dev_split_is_disjoint_and_whole() -> None:
+    data = build_data(compose(["data=digits"]).data, torch.device("cpu"))
+    split = DevSplit(data, 0.1, seed=0)
+    assert (split.train_size, split.val_size) == (1167, 130)
+    images = torch.cat(
+        [split.train_batch(torch.arange(1167))[0], split.val_batch(torch.arange(130))[0]]
+    )
+    whole = data.train_batch(torch.arange(1297))[0]
+    assert torch.equal(
+        images.flatten(1).sum(1).sort().values, whole.flatten(1).sum(1).sort().values
+    )
+
+
+def test_polyak_averages_the_weights(tiny: list[str], tmp_path: Path) -> None:
+    decay = 0.5
+    few = [*tiny, "recipe.optimizer=sgd", "recipe.lr=0.5", "recipe.warmup_steps=0", "train.steps=3"]
+    averaged = run(compose([*few, f"recipe.polyak={decay}"]), quiet=True)
+    # The same three steps by hand.
+    from vitcli.bench import trainer_of
+
+    torch.manual_seed(0)
+    trainer = trainer_of(compose(few))
+    trainer.model.train()
+    expected: torch.Tensor | None = None
+    for _ in range(3):
+        trainer.train_step()
+        trainer.step += 1
+        now = trainer.model.get_parameter("head.weight").detach().clone()
+        expected = now if expected is None else decay * expected + (1 - decay) * now
+    found = load_file(averaged.folder / "checkpoints/model.safetensors")["head.weight"]
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "nowhere"),
+        (["{run}", "model=b"], "model=b: the model is that of"),
+        (["{run}", "data.img_size=30"], "model.patch_size=4 does not divide data.img_size=30"),
+        (["{run}", "finetune.resize=cubic"], "finetune.resize=cubic"),
+        (["{run}", "finetune.lr_grid=[0.1]", "finetune.dev_share=1.5"], "finetune.dev_share=1.5"),
+    ],
+)
+def test_mistakes_are_one_line(
+    vitcli: Callable[..., Ended], trained: Path, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    arguments = [a.format(run=trained) if a == "{run}" else a for a in arguments]
+    ended = vitcli("finetune", *arguments, f"outputs={tmp_path / 'tuned'}")
+    assert ended.code == 2
+    assert message in ended.err
+    assert ended.err.count("\n") == 1
+    assert not list(tmp_path.glob("tuned/runs/*/*"))
+
+
+def test_eval_measures_any_checkpoint(
+    vitcli: Callable[..., Ended], trained: Path, tmp_path: Path
+) -> None:
+    ended = vitcli("eval", str(trained), f"outputs={tmp_path / 'measured'}")
+    assert ended.code == 0, ended.err
+    (path,) = (tmp_path / "measured").glob("evals/*/result.json")
+    found = json.loads(path.read_text())["metrics"]
+    assert found == json.loads((trained / "result.json").read_text())["metrics"]
+    few = ["data=digits", "data.img_size=32", f"outputs={tmp_path / 'digits'}"]
+    ended = vitcli("eval", str(trained), *few)
+    assert "head of 8 classes, digits has 10: no upstream accuracy" in ended.out
+    (path,) = (tmp_path / "digits").glob("evals/*/result.json")
+    metrics = json.loads(path.read_text())["metrics"]
+    assert [name for name in metrics if not name.endswith("_sd")] == [
+        "fewshot/digits/5shot", "fewshot/digits/10shot"
+    ]  # fmt: skip
+    nothing = vitcli("eval", str(trained), *few, "evals=upstream")
+    assert nothing.code == 2
+    assert "nothing to measure" in nothing.err

@@ -1,0 +1,80 @@
+"""Any checkpoint, measured: the evaluators of a run without its training."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from vitcli.compose import compose, read_config
+from vitcli.config import RunConfig
+from vitcli.data import build_data
+from vitcli.evals import build_evals
+from vitcli.evals.classification import Classification
+from vitcli.files import write_json
+from vitcli.models.convert import read
+from vitcli.rules import validate_fields
+from vitcli.run import environment
+from vitcli.trainer import find_device
+from vitcli.transfer import digest
+
+
+def evaluate(source: str, overrides: Sequence[str]) -> tuple[Path, dict[str, Any]]:
+    """Measures the checkpoint and writes a result; returns the result's folder and the result.
+
+    A run's folder is measured on the run's own data and with its evaluators, unless `overrides`
+    name others. A head with other classes than the data is not used, and the result says so.
+
+    Raises:
+        ValueError: a source that can't be read, or data that do not fit it.
+    """
+    config = _config(source, overrides)
+    device = find_device(config)
+    img_size = (config.data.img_size, config.data.img_size)
+    checkpoint, line = read(source, img_size=img_size).resize(img_size)
+    data = build_data(config.data, device)
+    evaluators = build_evals(config, data, device)
+    notes = [line]
+    if checkpoint.num_classes != data.num_classes:
+        notes.append(
+            f"head of {checkpoint.num_classes} classes, {config.data.name} has {data.num_classes}: "
+            "no upstream accuracy"
+        )
+        evaluators = [e for e in evaluators if not isinstance(e, Classification)]
+    if not evaluators:
+        raise ValueError(f"{source}: {notes[-1]}, and evals.downstream=null: nothing to measure")
+    model = checkpoint.build().to(device)
+    metrics: dict[str, float] = {}
+    for evaluator in evaluators:
+        metrics |= dict(evaluator.run(model))
+    measured = {"data": asdict(config.data), "evals": asdict(config.evals)}
+    how = hashlib.sha256(json.dumps(measured, sort_keys=True).encode()).hexdigest()[:10]
+    result = {
+        "source": source,
+        "weights": digest(checkpoint),
+        "metrics": metrics,
+        "evals": [evaluator.protocol() for evaluator in evaluators],
+        "notes": notes,
+        **measured,
+        "env": environment(config, device),
+    }
+    folder = (
+        Path(config.outputs)
+        / "evals"
+        / f"{checkpoint.config.model.name}-{digest(checkpoint)}-{how}"
+    )
+    write_json(folder / "result.json", result)
+    return folder, result
+
+
+def _config(source: str, overrides: Sequence[str]) -> RunConfig:
+    config = compose(overrides, check=validate_fields)
+    if (own := Path(source) / "config.yaml").exists():
+        touched = {word.lstrip("+~").partition("=")[0].split(".")[0] for word in overrides}
+        run = read_config(own)
+        for section in {"data", "evals"} - touched:
+            setattr(config, section, getattr(run, section))
+    return config

@@ -1,0 +1,166 @@
+"""Transfer: a checkpoint under a new head, at another resolution, its rate from a dev split.
+
+Source: paper, sections 3.2, 4.1 and B.1.1.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vitcli.checkpoint import drop_state
+from vitcli.config import RunConfig
+from vitcli.data import DataSource
+from vitcli.data.counter import bits
+from vitcli.data.source import Batch, Order, Part
+from vitcli.evals.classification import Classification
+from vitcli.files import read_json, write_json
+from vitcli.models.convert import Checkpoint, Preprocess, read
+from vitcli.rules import validate
+from vitcli.trainer import Trainer
+
+_STREAM = 0xDE5  # of this module's random numbers
+
+
+def describe_source(config: RunConfig) -> RunConfig:
+    """Returns the config with model, stem and position embedding of finetune.source, and its hash.
+
+    Raises:
+        ValueError: no such checkpoint, or one that does not fit the rest of the config.
+    """
+    assert config.finetune.source is not None
+    checkpoint = read(config.finetune.source)
+    described = replace(
+        config,
+        model=replace(checkpoint.config.model, head_hidden=False),
+        pos_emb=checkpoint.config.pos_emb,
+        stem=checkpoint.config.stem,
+        finetune=replace(config.finetune, weights=digest(checkpoint)),
+    )
+    validate(described)
+    return described
+
+
+def digest(checkpoint: Checkpoint) -> str:
+    """Returns a hash of the weights, the same wherever and in whichever format they lie."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(checkpoint.state.items()):
+        found.update(name.encode())
+        found.update(tensor.contiguous().numpy().tobytes())
+    return found.hexdigest()[:16]
+
+
+def transferred(
+    config: RunConfig, img_size: tuple[int, int], num_classes: int
+) -> tuple[nn.Module, list[str]]:
+    """Returns the source's model under a head of zeros, and what there is to say of the change.
+
+    Raises:
+        ValueError: the checkpoint is not the one that the run was planned with.
+    """
+    assert config.finetune.source is not None
+    checkpoint = read(config.finetune.source, img_size=img_size)
+    if digest(checkpoint) != config.finetune.weights:
+        raise ValueError(f"finetune.source={config.finetune.source}: its weights have changed")
+    method = None if config.finetune.resize == "auto" else config.finetune.resize
+    resized, line = checkpoint.resize(img_size, method)
+    said = [line]
+    ours = Preprocess(img_size)
+    for name in ("mean", "std"):
+        theirs, here = getattr(checkpoint.preprocess, name), getattr(ours, name)
+        if tuple(theirs) != tuple(here):
+            said.append(f"preprocessing: {name} {theirs} in the source, {here} here")
+    return resized.with_new_head(num_classes).build(), said
+
+
+def pick_lr(
+    config: RunConfig,
+    data: DataSource,
+    fresh: Callable[[], nn.Module],
+    folder: Path,
+    stop: Callable[[], bool],
+) -> dict[str, Any]:
+    """Returns the rate of finetune.lr_grid that is best on a dev split, and what each one reached.
+
+    Each trial trains a fresh model as the run itself will, on what the dev split leaves; it is kept
+    in the run's folder, so that an interrupted search goes on where it was.
+
+    Raises:
+        trainer.Interrupted: `stop()` became true; the trial's state was saved.
+        FloatingPointError: no rate gave a finite loss.
+    """
+    split = DevSplit(data, config.finetune.dev_share, config.data.seed)
+    tried = []
+    for lr in config.finetune.lr_grid:
+        trial = folder / "lr_grid" / f"{lr:g}"
+        if not (trial / "dev.json").exists():
+            write_json(
+                trial / "dev.json",
+                {"lr": lr, "top1": _dev_top1(config, lr, fresh(), split, trial, stop)},
+            )
+            drop_state(trial)
+        tried.append(read_json(trial / "dev.json"))
+    finite = [entry for entry in tried if entry["top1"] is not None]
+    if not finite:
+        raise FloatingPointError(f"finetune.lr_grid={config.finetune.lr_grid}: each rate diverged")
+    best = max(finite, key=lambda entry: entry["top1"])  # of equals the first, the grid's order
+    return {"lr": best["lr"], "tried": tried, "dev_size": split.val_size}
+
+
+def _dev_top1(
+    config: RunConfig,
+    lr: float,
+    model: nn.Module,
+    split: DevSplit,
+    folder: Path,
+    stop: Callable[[], bool],
+) -> float | None:
+    """Returns the dev split's top-1 after training at `lr`; None if the loss was not finite."""
+    trainer = Trainer(replace(config, recipe=replace(config.recipe, lr=lr)), model, split, folder)
+    trainer.resume()
+    try:
+        trainer.train(lambda record: None, stop)
+    except FloatingPointError:
+        return None
+    return dict(Classification(split, split.device).run(model))["val/top1"]
+
+
+class DevSplit(DataSource):
+    """A data set's training part in two: `share` of it to validate on, the rest to train on."""
+
+    def __init__(self, data: DataSource, share: float, seed: int) -> None:
+        self._data, self.device, self.num_classes = data, data.device, data.num_classes
+        order = bits(seed, _STREAM, torch.arange(data.train_size)).argsort()
+        held = max(1, round(share * data.train_size))
+        self._held, self._kept = order[:held].to(data.device), order[held:].to(data.device)
+        self.train_size, self.val_size = len(self._kept), len(self._held)
+
+    def train_batch(self, index: Tensor, draw: Tensor | None = None) -> Batch:
+        """Returns images and labels of what is left to train on."""
+        return self._data.train_batch(self._kept[index], draw)
+
+    def val_batch(self, index: Tensor) -> Batch:
+        """Returns images and labels of the dev split, not augmented."""
+        return self._data.train_batch(self._held[index])
+
+    def labels(self, part: Part, index: Tensor) -> Tensor:
+        """Returns the labels (B,) at `index`."""
+        return self._data.labels("train", self._rows(part)[index])
+
+    def batches(self, part: Part, orders: Iterable[Order]) -> Iterator[Batch]:
+        """Yields the batch of each order."""
+        rows = self._rows(part)
+        return self._data.batches("train", ((rows[index], *draw) for index, *draw in orders))
+
+    def skipped(self) -> dict[str, str]:
+        """Returns the images that could not be decoded so far, and why."""
+        return self._data.skipped()
+
+    def _rows(self, part: Part) -> Tensor:
+        return self._kept if part == "train" else self._held
