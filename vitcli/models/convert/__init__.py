@@ -166,8 +166,7 @@ def _known(
     overrides: Sequence[str],
 ) -> Checkpoint:
     """Returns the checkpoint whose config need not be inferred."""
-    if overrides:
-        config = override(config, overrides)
+    config = override(config, overrides) if overrides else config
     known = Checkpoint(code_base, config, state, num_classes(state), preprocess, unused)
     check_shapes(known)
     return known

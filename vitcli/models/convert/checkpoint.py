@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from vitcli.config import RunConfig
 from vitcli.models import build_model
@@ -123,13 +124,24 @@ class Checkpoint:
         return built
 
 
+class _NoInit(TorchFunctionMode):
+    """Leaves out torch.nn.init: on the meta device its normal_ imports the compiler, for 4 s."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
 def expected_shapes(checkpoint: Checkpoint) -> dict[str, torch.Size]:
     """Returns the shape of each weight of the checkpoint's config, by name.
 
     Raises:
         ValueError: the config's values do not fit together, or not the images.
     """
-    with torch.device("meta"):
+    with torch.device("meta"), _NoInit():
         model = build_model(checkpoint.config, checkpoint.img_size, checkpoint.num_classes)
     return {name: tensor.shape for name, tensor in model.state_dict().items()}
 
