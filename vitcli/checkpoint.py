@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 import torch
 from safetensors.torch import save
 from torch import nn
 
+from vitcli.compose import read_config
+from vitcli.config import weights_record
 from vitcli.files import write_bytes
 
 
@@ -32,9 +35,15 @@ def load_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer)
 
 
 def save_weights(folder: Path, model: nn.Module) -> None:
-    """Writes the final weights as safetensors."""
+    """Writes the final weights of the run in `folder` as safetensors, with what they are."""
+    config = read_config(folder / "config.yaml")
+    size = [config.data.img_size, config.data.img_size]
+    metadata = {
+        "format": "pt",
+        "vitcli": json.dumps(weights_record(config, "vitcli", {"size": size})),
+    }
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    write_bytes(folder / "checkpoints" / "model.safetensors", save(tensors))
+    write_bytes(folder / "checkpoints" / "model.safetensors", save(tensors, metadata))
 
 
 def drop_state(folder: Path) -> None:

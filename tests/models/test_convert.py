@@ -204,6 +204,16 @@ def test_googles_table_is_resized_as_in_googles_code(tmp_path: Path) -> None:
     assert model.preprocess.size == (28, 28)
 
 
+def test_other_sizes_must_fit_the_patches_and_methods_can_be_chosen(tmp_path: Path) -> None:
+    np.savez(tmp_path / "vit.npz", **google_arrays(timm_vit()))
+    for size in (18, 2, 0):
+        with pytest.raises(ValueError, match="img_size"):
+            vitcli.load(tmp_path / "vit.npz", img_size=size)
+    checkpoint = read(str(tmp_path / "vit.npz"))
+    assert checkpoint.resize((8, 28))[1].endswith("4x4 -> 2x7, bilinear_corners")
+    assert checkpoint.resize((8, 28), "bicubic")[1].endswith("4x4 -> 2x7, bicubic")
+
+
 # Ours to the others and back.
 
 
@@ -254,8 +264,9 @@ def test_names_without_our_record_are_enough_for_the_papers_models(tmp_path: Pat
             | {"class_token": False, "fc_norm": False, "mlp_ratio": 2},
         ),
         ("vit_base_r50_s16_224", {"img_size": (64, 64), "depth": 1}),
+        pytest.param("vit_base_r50_s16_224", {"img_size": (64, 64)}, marks=pytest.mark.slow),
     ],
-    ids=["s16", "rectangle_tanh", "gap_heads", "r50_b16_1_layer"],
+    ids=["s16", "rectangle_tanh", "gap_heads", "r50_b16_1_layer", "r50_b16"],
 )
 def test_timms_come_back(
     name: str, options: dict[str, object], suffix: str, tmp_path: Path
@@ -416,7 +427,11 @@ def test_a_run_is_loaded_from_its_folder_its_file_and_a_converted_file(
     folder = tmp_path / "run"
     model = run_folder(run, folder)
     same_logits(model, vitcli.load(folder), (8, 8))
-    same_logits(model, vitcli.load(folder / "checkpoints" / "model.safetensors"), (8, 8))
+    moved = tmp_path / "moved.safetensors"
+    moved.write_bytes((folder / "checkpoints" / "model.safetensors").read_bytes())
+    same_logits(model, vitcli.load(moved), (8, 8))
+    torch.save({"model": model.state_dict()}, folder / "checkpoints" / "state.pt")
+    same_logits(model, vitcli.load(folder / "checkpoints" / "state.pt"), (8, 8))
     write(read(str(folder)), tmp_path / "one.safetensors")
     same_logits(model, vitcli.load(tmp_path / "one.safetensors"), (8, 8))
     larger = vitcli.load(folder, img_size=(12, 16))
@@ -589,3 +604,25 @@ def test_the_command_says_what_it_read_and_how_to_load_what_it_wrote(
     assert lines["assumed"].startswith("GELU erf")
     assert "timm.create_model('vit_base_patch16_224', depth=2, embed_dim=64" in ended.out
     assert load_file(target)["head.weight"].shape == (5, 64)
+
+
+def test_names_on_a_hub_are_fetched_by_their_own_libraries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = randomize(create_model("vit_base_r50_s16_224", img_size=64, num_classes=3, depth=1))
+    asked: list[object] = []
+
+    def pretrained(*arguments: object, **options: object) -> nn.Module:
+        asked.append((arguments, options))
+        return theirs
+
+    def snapshot(*arguments: object, **options: object) -> str:
+        asked.append(arguments)
+        return str(tmp_path)
+
+    monkeypatch.setattr("timm.models.create_model", pretrained)
+    same_logits(theirs, vitcli.load("timm:vit_base_r50_s16_224.orig_in21k"), (64, 64))
+    randomize(ViTModel(hf_config(num_hidden_layers=1))).save_pretrained(tmp_path)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
+    assert vitcli.load("hf:google/vit").preprocess.size == (64, 64)
+    assert asked == [(("vit_base_r50_s16_224.orig_in21k",), {"pretrained": True}), ("google/vit",)]
