@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,6 +12,7 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
+from vitcli.config import RunConfig, weights_record
 from vitcli.files import write_bytes
 
 
@@ -40,10 +42,15 @@ def load_state(folder: Path, parts: Mapping[str, Stateful]) -> int:
     return int(state["step"])
 
 
-def save_weights(folder: Path, model: nn.Module) -> None:
-    """Writes the final weights as safetensors."""
+def save_weights(folder: Path, model: nn.Module, config: RunConfig) -> None:
+    """Writes the run's final weights as safetensors, and beside them what they are."""
+    size = [config.data.img_size, config.data.img_size]
+    metadata = {
+        "format": "pt",
+        "vitcli": json.dumps(weights_record(config, "vitcli", {"size": size})),
+    }
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    write_bytes(folder / "checkpoints" / "model.safetensors", save(tensors))
+    write_bytes(folder / "checkpoints" / "model.safetensors", save(tensors, metadata))
 
 
 def drop_state(folder: Path) -> None:

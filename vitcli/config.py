@@ -187,6 +187,12 @@ def run_id(config: RunConfig) -> str:
     return "-".join(parts)
 
 
+def weights_record(config: RunConfig, code_base: str, preprocess: dict[str, Any]) -> dict[str, Any]:
+    """Returns what goes into a file of weights with them, as names and shapes do not say it."""
+    described = {group: asdict(getattr(config, group)) for group in ("model", "pos_emb", "stem")}
+    return {"code_base": code_base, "preprocess": preprocess, **described}
+
+
 def num_steps(config: RunConfig, train_size: int) -> int:
     """Returns the run's length in optimizer steps, from whichever duration is set."""
     train = config.train

@@ -82,7 +82,7 @@ def run(config: RunConfig, quiet: bool = False) -> Outcome:
             seconds = _train(trainer, status, before if trainer.step else 0.0, quiet, stop)
             result = _result(trainer, evaluators, seconds)
             result |= {"transfer": transfer, "lr_grid": search}
-            save_weights(folder, trainer.trained)
+            save_weights(folder, trainer.trained, config)
             write_json(folder / "result.json", result)
             drop_state(folder)
     return Outcome(folder, result, trained=True)

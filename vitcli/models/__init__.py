@@ -5,7 +5,6 @@ from __future__ import annotations
 from torch import nn
 
 from vitcli.config import RunConfig
-from vitcli.models.resnet import build_bit
 from vitcli.models.vit import VisionTransformer
 from vitcli.rules import validate_model
 
@@ -25,6 +24,8 @@ def build_model(config: RunConfig, img_size: tuple[int, int], num_classes: int) 
     validate_model(config, img_size)
     model = config.model
     if model.family == "resnet":
+        from vitcli.models.resnet import build_bit  # with timm, which takes seconds to import
+
         net: nn.Module = build_bit(model.layers, model.width, model.root, num_classes)
         return net
     return VisionTransformer(

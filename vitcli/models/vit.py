@@ -22,7 +22,6 @@ from torch import Tensor, nn
 
 from vitcli.config import ModelConfig, PosEmbConfig, StemConfig, backbone_stride
 from vitcli.models import pos_emb as positions
-from vitcli.models.resnet import build_backbone
 
 
 class PatchEmbed(nn.Module):
@@ -36,6 +35,8 @@ class PatchEmbed(nn.Module):
         self.backbone: nn.Module = nn.Identity()
         channels, self.patch_size = 3, patch_size
         if stem.layers:
+            from vitcli.models.resnet import build_backbone  # with timm: seconds, so not above
+
             backbone = build_backbone(stem.layers[str(patch_size)], stem.width, stem.root)
             self.backbone, channels = backbone, backbone.num_features
             self.patch_size = patch_size // backbone_stride(stem, patch_size)

@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from vitcli.compose import override, read_config
-from vitcli.config import ModelConfig, PosEmbConfig, RunConfig, StemConfig
+from vitcli.config import ModelConfig, PosEmbConfig, RunConfig, StemConfig, weights_record
 from vitcli.files import read_json, write_json
 from vitcli.models.convert.checkpoint import (
     Checkpoint,
@@ -32,7 +32,6 @@ from vitcli.models.convert.timm import download_timm, read_timm, timm_call
 __all__ = ["Checkpoint", "Preprocess", "describe", "read", "write"]
 
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # in folders with a config.json
-_DESCRIBED = ("model", "pos_emb", "stem")  # the groups of a config that say what the weights are
 
 
 def read(
@@ -69,6 +68,7 @@ def write(checkpoint: Checkpoint, path: Path) -> str:
     Raises:
         ValueError: an unknown suffix, or a model that the other code base cannot be.
     """
+    record = weights_record(checkpoint.config, checkpoint.code_base, asdict(checkpoint.preprocess))
     if not path.suffix:
         tensors, config, processor = write_huggingface(checkpoint)
         write_tensors(path / _WEIGHTS[0], tensors, None)
@@ -76,7 +76,7 @@ def write(checkpoint: Checkpoint, path: Path) -> str:
         write_json(path / "config.json", config)
         return f"transformers.{config['architectures'][0]}.from_pretrained({str(path)!r})"
     if path.suffix == ".npz":
-        write_tensors(path, write_google(checkpoint), _record(checkpoint))
+        write_tensors(path, write_google(checkpoint), record)
         model = checkpoint.config.model
         if (model.gelu, model.norm_eps) == ("tanh", 1e-6):
             return "as in vision_transformer"
@@ -85,7 +85,7 @@ def write(checkpoint: Checkpoint, path: Path) -> str:
             "vision_transformer computes GELU tanh, norm eps 1e-06"
         )
     if path.suffix in SUFFIXES:
-        write_tensors(path, checkpoint.state, _record(checkpoint))
+        write_tensors(path, checkpoint.state, record)
         try:
             return timm_call(checkpoint, path)
         except ValueError as error:
@@ -128,6 +128,7 @@ def _read_path(
     elif path.is_dir():
         weights = next((path / n for n in _WEIGHTS if (path / n).exists()), path / _WEIGHTS[0])
     tensors, record = read_tensors(weights)
+    # Not recorded in the training state of a run, nor in the weights of older runs.
     if record is None and weights.parent.name == "checkpoints" and run.exists():
         config = read_config(run)
         size = (config.data.img_size, config.data.img_size)
@@ -141,7 +142,7 @@ def _read_path(
 
 
 def _found(weights: Path, tensors: dict[str, Tensor], record: dict[str, Any] | None) -> Found:
-    """Returns the file's weights under our names; its own say who made it."""
+    """Returns the file's weights under our names; its own names say whose they are."""
     if any(name.endswith("embedding/kernel") for name in tensors):
         return read_google(tensors)
     if record is not None:
@@ -166,24 +167,14 @@ def _known(
     overrides: Sequence[str],
 ) -> Checkpoint:
     """Returns the checkpoint whose config need not be inferred."""
-    if overrides:
-        config = override(config, overrides)
+    config = override(config, overrides) if overrides else config
     known = Checkpoint(code_base, config, state, num_classes(state), preprocess, unused)
     check_shapes(known)
     return known
 
 
-def _record(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Returns what names and shapes do not say, as JSON values."""
-    return {
-        "code_base": checkpoint.code_base,
-        "preprocess": asdict(checkpoint.preprocess),
-        **{group: asdict(getattr(checkpoint.config, group)) for group in _DESCRIBED},
-    }
-
-
 def _recorded(record: dict[str, Any]) -> tuple[RunConfig, Preprocess]:
-    """Returns what `_record` wrote."""
+    """Returns what `weights_record` put into a file."""
     try:
         config = RunConfig(
             ModelConfig(**record["model"]),

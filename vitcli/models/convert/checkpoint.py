@@ -7,10 +7,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from vitcli.config import RunConfig
 from vitcli.models import build_model
 from vitcli.models.resize import resize_pos_emb
+from vitcli.rules import validate_model
 
 # How each code base resizes its table.
 RESIZE = {
@@ -93,12 +95,14 @@ class Checkpoint:
         Raises:
             ValueError: an unknown method, or patches that do not fit the images.
         """
+        if min(img_size) < 1:
+            raise ValueError(f"img_size={img_size}: must be at least 1")
+        validate_model(self.config, img_size)
         method = method or RESIZE[self.code_base]
         patch = self.config.model.patch_size
         old, new = ((size[0] // patch, size[1] // patch) for size in (self.img_size, img_size))
         state, line = resize_pos_emb(self.state, self.config.pos_emb, old, new, method)
         resized = replace(self, state=state, preprocess=replace(self.preprocess, size=img_size))
-        check_shapes(resized)
         return resized, line
 
     def with_new_head(self, num_classes: int) -> Checkpoint:
@@ -123,13 +127,24 @@ class Checkpoint:
         return built
 
 
+class _NoInit(TorchFunctionMode):
+    """Leaves out torch.nn.init: on the meta device its normal_ imports the compiler, for 4 s."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
 def expected_shapes(checkpoint: Checkpoint) -> dict[str, torch.Size]:
     """Returns the shape of each weight of the checkpoint's config, by name.
 
     Raises:
         ValueError: the config's values do not fit together, or not the images.
     """
-    with torch.device("meta"):
+    with torch.device("meta"), _NoInit():
         model = build_model(checkpoint.config, checkpoint.img_size, checkpoint.num_classes)
     return {name: tensor.shape for name, tensor in model.state_dict().items()}
 

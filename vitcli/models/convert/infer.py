@@ -48,7 +48,7 @@ def infer(
     for key, value in values.items():
         group, name = key.split(".")
         setattr(getattr(config, group), name, value)
-    config = override(config, overrides)
+    config = override(config, overrides) if overrides else config
     _must_be_known(config, values, overrides)
     size = found.img_size or _img_size(state, config.model.patch_size, img_size)
     if size is None:

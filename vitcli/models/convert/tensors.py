@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from vitcli.files import replacing
 
 SUFFIXES = (".safetensors", ".npz", ".bin", ".pt", ".pth")
 _RECORD = "vitcli"  # the entry that holds what no tensor can: config, preprocessing
+_BROKEN = (
+    SafetensorError, zipfile.BadZipFile, pickle.UnpicklingError, EOFError, RuntimeError, ValueError,
+)  # fmt: skip
 _WRAPPERS = ("state_dict", "model")  # where training code keeps the weights among other things
 
 
@@ -34,12 +38,12 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
         raise ValueError(f"{path}: the name must end in one of {', '.join(SUFFIXES)}")
     try:
         tensors, record = _READERS.get(path.suffix, _read_torch)(path)
-    except pickle.UnpicklingError:
-        raise ValueError(
-            f"{path}: refused, as it holds more than tensors and plain values: reading it could "
-            "run code"
-        ) from None
-    except (SafetensorError, zipfile.BadZipFile, EOFError, RuntimeError, ValueError) as error:
+    except _BROKEN as error:
+        if isinstance(error, pickle.UnpicklingError) or "allow_pickle" in str(error):
+            raise ValueError(
+                f"{path}: refused, as it holds more than tensors and plain values: reading it "
+                "could run code"
+            ) from None
         first = str(error).strip().split("\n")[0]
         raise ValueError(f"{path}: truncated, or not what its suffix says ({first})") from None
     tensors = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
@@ -52,7 +56,10 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], record: dict[str, Any]
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
     with replacing(path) as temporary:
         if path.suffix == ".safetensors":
+            temporary.touch()
+            mode = temporary.stat().st_mode
             save_file(tensors, temporary, {"format": "pt", **text})
+            temporary.chmod(mode)  # save_file lets nobody else read
         elif path.suffix == ".npz":
             arrays: dict[str, Any] = {name: tensor.numpy() for name, tensor in tensors.items()}
             arrays |= {name: np.array(value) for name, value in text.items()}
@@ -69,7 +76,8 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], str | None]:
 
 
 def _read_npz(path: Path) -> tuple[dict[str, Tensor], str | None]:
-    with np.load(path, allow_pickle=False) as file:
+    # Opened here: numpy leaves the file open if it is broken.
+    with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
     record = arrays.pop(_RECORD, None)
     return {k: _tensor(v) for k, v in arrays.items()}, None if record is None else str(record)
@@ -82,7 +90,9 @@ def _tensor(array: np.ndarray[Any, Any]) -> Tensor:
 
 
 def _read_torch(path: Path) -> tuple[dict[str, Tensor], str | None]:
-    held = torch.load(path, map_location="cpu", weights_only=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of other pickle protocols, before the error that counts
+        held = torch.load(path, map_location="cpu", weights_only=True)
     record = held.get(_RECORD) if isinstance(held, dict) else None
     for wrapper in _WRAPPERS:
         if isinstance(held, dict) and isinstance(held.get(wrapper), dict):
