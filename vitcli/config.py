@@ -69,16 +69,21 @@ class StemConfig:
 class AugmentConfig:
     """How training images are varied, by (seed, epoch, index)."""
 
-    crop: str = choice("none", "pad")
+    crop: str = choice("none", "pad", "inception")  # none: as for evaluation
     pad: int = at_least(1, 4)  # pixels around an image of 32, of crop=pad
+    min_area: float = at_least(0.0, 0.05)  # of crop=inception, as a share of the image
     flip: bool = False  # left to right, every other image
+    randaugment: str | None = None  # as timm writes it: rand-m9-n2-mstd0.5
+    erasing: float = at_least(0.0, 0.0)  # probability of a grey rectangle
 
 
 @dataclass
 class DataConfig:
     """A data set and how much of it to train on."""
 
-    name: str = choice("glyphs", "digits", "cifar10", "cifar100")
+    name: str = choice("glyphs", "digits", "cifar10", "cifar100", "imagefolder", "imagenet")
+    path: str | None = None  # of a set of your own
+    alias: str | None = None  # your name for it: then its path is not part of a run's identity
     root: str = "data"  # where downloads are kept
     download: bool = False  # if it is not in root
     size: int | None = at_least(1, None)  # training images: a nested prefix; null: all there are
@@ -87,6 +92,11 @@ class DataConfig:
     num_classes: int | None = at_least(2, 10)  # null: those that the images have
     level: str = choice("plain", "colour", "clutter")  # of glyphs
     seed: int = at_least(0, 0)  # which images there are; the run's own seed does not change them
+    workers: int = at_least(0, 2)  # processes that decode; 0: this one
+    max_bad: int = at_least(0, 0)  # images that may fail to decode, and are left out
+    interpolation: str = choice("bilinear", "bicubic")
+    crop_pct: float = at_least(0.0, 0.875)  # of the shorter side that evaluation sees
+    real_labels: str | None = None  # of imagenet: the file real.json, for val/real
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
 
@@ -104,6 +114,9 @@ class RecipeConfig:
     grad_clip: float = at_least(0.0, 1.0)  # global norm; 0: off
     dropout: float = at_least(0.0, 0.0)
     polyak: float = at_least(0.0, 0.0)  # what a step keeps of the average of weights; 0: no average
+    label_smoothing: float = at_least(0.0, 0.0)
+    mixup: float = at_least(0.0, 0.0)  # alpha; with cutmix, a batch has the one or the other
+    cutmix: float = at_least(0.0, 0.0)
 
 
 @dataclass
@@ -134,6 +147,7 @@ class EvalsConfig:
     """What is measured after training, besides upstream validation."""
 
     downstream: str | None = None  # data set of the few-shot linear evaluation; null: none
+    path: str | None = None  # of `downstream`, if it is a set of your own
     shots: list[int] = at_least(1, [5, 10])
     draws: int = at_least(1, 20)
     l2: float = at_least(0.0, 1024.0)
@@ -167,7 +181,7 @@ class RunConfig:
 
 # Where and how a run is executed; all else is what it computes, and so its identity.
 _NOT_IDENTITY = ("checkpoint", "device", "threads", "outputs")
-_NOT_IDENTITY_OF_DATA = ("root", "download")
+_NOT_IDENTITY_OF_DATA = ("root", "download", "workers", "max_bad")
 
 
 def run_id(config: RunConfig) -> str:
@@ -175,6 +189,8 @@ def run_id(config: RunConfig) -> str:
     identity = {k: v for k, v in asdict(config).items() if k not in _NOT_IDENTITY}
     identity["data"] = {k: v for k, v in identity["data"].items() if k not in _NOT_IDENTITY_OF_DATA}
     identity["finetune"].pop("source")  # a place; the weights' hash stays
+    if config.data.alias is not None:
+        del identity["data"]["path"]
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:10]
     model, pos_emb, data = config.model, config.pos_emb, config.data
     parts = [model.name]
@@ -183,7 +199,11 @@ def run_id(config: RunConfig) -> str:
         parts += [config.stem.name] if config.stem.layers else []
         parts += [pos_emb.kind] + ([] if pos_emb.where == "stem" else [pos_emb.where])
     parts += [f"from-{config.finetune.weights[:6]}"] if config.finetune.weights else []
-    parts += [data.name + (f"-{data.size}" if data.size else ""), f"s{config.seed}", digest]
+    parts += [
+        (data.alias or data.name) + (f"-{data.size}" if data.size else ""),
+        f"s{config.seed}",
+        digest,
+    ]
     return "-".join(parts)
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from vitcli.config import AugmentConfig, RunConfig, backbone_stride, nearest
+from vitcli.config import AugmentConfig, DataConfig, RunConfig, backbone_stride, nearest
 
 NUM_CLASSES = {"digits": 10, "cifar10": 10, "cifar100": 100}  # sets whose classes are known
-_DOWNSTREAM = ("digits", "cifar10", "cifar100")
+OWN = ("imagefolder", "imagenet")  # sets of encoded images at data.path
+_DOWNSTREAM = ("digits", "cifar10", "cifar100", *OWN)
+_RANDAUGMENT = re.compile(r"rand(-(m|n|w|p|mstd|mmax|inc|t)[0-9.]+)*")
 
 
 def validate(config: RunConfig) -> None:
@@ -27,8 +30,15 @@ def validate(config: RunConfig) -> None:
     _validate_data(config)
     if len(config.recipe.betas) != 2 or max(config.recipe.betas) >= 1:
         raise ValueError(f"recipe.betas={config.recipe.betas}: two numbers in [0, 1)")
-    if config.recipe.dropout >= 1:
-        raise ValueError(f"recipe.dropout={config.recipe.dropout}: a number in [0, 1)")
+    for key in ("dropout", "label_smoothing"):
+        if getattr(config.recipe, key) >= 1:
+            raise ValueError(f"recipe.{key}={getattr(config.recipe, key)}: a number in [0, 1)")
+    mixes = config.recipe.mixup > 0 or config.recipe.cutmix > 0
+    if mixes and config.train.batch_size // config.train.accumulate % 2:
+        raise ValueError(
+            f"train.batch_size={config.train.batch_size} with train.accumulate="
+            f"{config.train.accumulate}: recipe.mixup and recipe.cutmix mix images in pairs"
+        )
     if (
         config.train.epochs is not None
         and config.data.size is None
@@ -43,6 +53,11 @@ def validate(config: RunConfig) -> None:
     if config.evals.downstream not in (None, *_DOWNSTREAM):
         allowed = ", ".join((*_DOWNSTREAM, "null"))
         raise ValueError(f"evals.downstream={config.evals.downstream}: choose from {allowed}")
+    if (config.evals.downstream in OWN) != (config.evals.path is not None):
+        raise ValueError(
+            f"evals.path={config.evals.path} with evals.downstream={config.evals.downstream}: "
+            f"{', '.join(OWN)} need a path, other sets have none"
+        )
     _validate_finetune(config)
     if config.finetune.source is not None and config.finetune.weights is None:
         return  # the model is the source's, which is not read yet
@@ -80,6 +95,43 @@ def _validate_data(config: RunConfig) -> None:
             raise ValueError(f"data.{key}=null: data.name=glyphs has no number of its own")
     if data.name in ("glyphs", "digits") and augment != AugmentConfig():
         raise ValueError(f"data.augment with data.name={data.name}: this set has no augmentation")
+    _validate_own(data)
+    crops = ("none", "inception") if data.name in OWN else ("none", "pad")
+    if augment.crop not in crops:
+        raise ValueError(
+            f"data.augment.crop={augment.crop} with data.name={data.name}: "
+            f"choose from {', '.join(crops)}"
+        )
+    for key in ("min_area", "erasing"):
+        if getattr(augment, key) > 1:
+            raise ValueError(f"data.augment.{key}={getattr(augment, key)}: a number in [0, 1]")
+    if augment.randaugment is not None and not _RANDAUGMENT.fullmatch(augment.randaugment):
+        raise ValueError(
+            f"data.augment.randaugment={augment.randaugment}: written as timm has it, "
+            "for instance rand-m9-n2-mstd0.5"
+        )
+
+
+def _validate_own(data: DataConfig) -> None:
+    own = data.name in OWN
+    if own and data.path is None:
+        raise ValueError(f"data.path=null: data.name={data.name} needs the place of its images")
+    if not own and (data.path is not None or data.alias is not None):
+        raise ValueError(
+            f"data.path={data.path}, data.alias={data.alias}: data.name={data.name} is not a set "
+            "at a path"
+        )
+    if not own and (data.augment.randaugment is not None or data.augment.erasing):
+        raise ValueError(
+            f"data.augment.randaugment={data.augment.randaugment}, "
+            f"data.augment.erasing={data.augment.erasing}: only for data.name={', '.join(OWN)}"
+        )
+    if data.alias is not None and not re.fullmatch(r"[\w.-]+", data.alias):
+        raise ValueError(f"data.alias={data.alias}: letters, digits, _ . and - only")
+    if not 0 < data.crop_pct <= 1:
+        raise ValueError(f"data.crop_pct={data.crop_pct}: above 0, at most 1")
+    if data.real_labels is not None and data.name != "imagenet":
+        raise ValueError(f"data.real_labels={data.real_labels}: only for data.name=imagenet")
 
 
 def validate_model(config: RunConfig, img_size: tuple[int, int]) -> None:

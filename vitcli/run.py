@@ -136,6 +136,7 @@ def _result(trainer: Trainer, evaluators: list[Evaluator], train_seconds: float)
         "wall_s": train_seconds + time.perf_counter() - began,
         "steps": trainer.num_steps,
         "images": images,
+        "skipped": trainer.data.skipped(),
         "env": environment(config, device),
     }
 

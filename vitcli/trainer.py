@@ -7,16 +7,19 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 from torch.optim.swa_utils import AveragedModel
 
 from vitcli.checkpoint import Stateful, load_state, save_state
 from vitcli.config import RunConfig, num_steps
 from vitcli.data import Batch, DataSource, Order
+from vitcli.data.augment import Mix
 from vitcli.data.order import batch_draw, batch_index
 from vitcli.files import write_text
 from vitcli.optim import build_optimizer, lr_at
@@ -48,6 +51,8 @@ class Trainer:
             )
         self.step = 0
         self._batches: Iterator[Batch] | None = None
+        mixes = config.recipe.mixup > 0 or config.recipe.cutmix > 0
+        self._mix = Mix(config.recipe, data.num_classes) if mixes else None
 
     def resume(self) -> None:
         """Goes on from the state in the run's folder, if there is one."""
@@ -69,7 +74,7 @@ class Trainer:
         log = _open_log(self.folder / "metrics.jsonl", self.step)
         losses: list[Tensor] = []
         since = time.perf_counter()
-        with log:
+        with log, self._streaming():
             while self.step < self.num_steps:
                 losses.append(self.train_step())
                 self.step += 1
@@ -86,6 +91,13 @@ class Trainer:
                 if stopped:
                     raise Interrupted(f"stopped after step {self.step} of {self.num_steps}")
 
+    @contextmanager
+    def _streaming(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            self._batches = None  # ends the worker processes
+
     def train_step(self) -> Tensor:
         """Returns the batch's mean loss, and moves the weights by one optimizer step."""
         config = self.config
@@ -95,10 +107,13 @@ class Trainer:
             self._batches = self.data.batches("train", self._orders())
         parts = config.train.accumulate
         total = torch.zeros((), device=self.device)
-        for images, labels in itertools.islice(self._batches, parts):
+        for part, (images, labels) in enumerate(itertools.islice(self._batches, parts)):
+            if self._mix is not None:
+                images, labels = self._mix(images, labels, hash((config.seed, self.step, part)))
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
                 logits = self.model(images)
-            loss = nn.functional.cross_entropy(logits.float(), labels) / parts
+            smoothing = config.recipe.label_smoothing
+            loss = cross_entropy(logits.float(), labels, label_smoothing=smoothing) / parts
             torch.autograd.backward(loss)
             total += loss.detach()
         if config.recipe.grad_clip > 0:

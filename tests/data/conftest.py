@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from torchvision.datasets import CIFAR10, CIFAR100
 
 
@@ -43,4 +44,25 @@ def cifar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(CIFAR100, "test_list", [write(hundred, "test", fine)])
     name, md5 = write(hundred, "meta", {"fine_label_names": [str(i) for i in range(100)]})
     monkeypatch.setattr(CIFAR100, "meta", {"filename": name, "key": "fine_label_names", "md5": md5})
+    return root
+
+
+def picture(seed: int, mode: str = "RGB", size: tuple[int, int] = (40, 30)) -> Image.Image:
+    """A smooth image, another one for each seed."""
+    channels = {"L": 1, "RGB": 3, "CMYK": 4}[mode]
+    pixels = np.random.default_rng(seed).integers(0, 256, (4, 5, channels), dtype=np.uint8)
+    small = Image.fromarray(pixels.squeeze(-1) if channels == 1 else pixels, mode)
+    return small.resize(size, Image.Resampling.BICUBIC)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three classes of 12 JPEGs and 4 PNGs; the class c2 has no validation images."""
+    root = tmp_path / "images"
+    for part, each in (("train", 12), ("val", 4)):
+        for c in range(3 if part == "train" else 2):
+            (root / part / f"c{c}").mkdir(parents=True)
+            for i in range(each):
+                kind = "jpg" if part == "train" else "png"
+                picture(100 * c + i).save(root / part / f"c{c}" / f"{i}.{kind}")
     return root

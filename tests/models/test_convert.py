@@ -403,7 +403,7 @@ def run_folder(run: RunConfig, folder: Path) -> nn.Module:
     model = randomize(build_model(run, size, run.data.num_classes))
     folder.mkdir()
     (folder / "config.yaml").write_text(dump(run))
-    save_weights(folder, model)
+    save_weights(folder, model, run)
     return model
 
 

@@ -8,6 +8,7 @@ import torch
 
 from vitcli.config import DataConfig
 from vitcli.data.cifar import Cifar
+from vitcli.data.decoded import Decoded
 from vitcli.data.digits import Digits
 from vitcli.data.glyphs import Glyphs
 from vitcli.data.source import Batch, DataSource, Order, Part
@@ -26,5 +27,7 @@ def build_data(config: DataConfig, device: torch.device) -> DataSource:
         "digits": Digits,
         "cifar10": Cifar,
         "cifar100": Cifar,
+        "imagefolder": Decoded,
+        "imagenet": Decoded,
     }
     return sources[config.name](config, device)

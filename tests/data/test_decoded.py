@@ -1,0 +1,268 @@
+"""Folders of images: what is read, what is refused, and batches as functions of their orders."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from helpers import Ended
+from PIL import Image
+from torch import nn
+
+from vitcli.bench import trainer_of
+from vitcli.compose import compose
+from vitcli.config import AugmentConfig, DataConfig
+from vitcli.data.augment import Transform, decode
+from vitcli.data.decoded import BadImages, Decoded
+from vitcli.evals.real import RealLabels
+from vitcli.trainer import Interrupted, Trainer
+
+CPU = torch.device("cpu")
+ALL = AugmentConfig(crop="inception", flip=True, randaugment="rand-m9-n2", erasing=0.5)
+SMALL = ["model.depth=1", "train.batch_size=8", "threads=1", "data.img_size=16", "evals=upstream"]
+
+
+def images_of(path: Path, **options: Any) -> Decoded:
+    settings = {
+        "name": "imagefolder", "img_size": 16, "val_size": None, "num_classes": None, "workers": 0,
+    }  # fmt: skip
+    return Decoded(DataConfig(**{**settings, "path": str(path), **options}), CPU)
+
+
+def test_both_parts(folder: Path) -> None:
+    data = images_of(folder)
+    assert (data.num_classes, data.train_size, data.val_size) == (3, 36, 8)
+    images, labels = data.train_batch(torch.arange(36))
+    assert images.shape == (36, 3, 16, 16)
+    assert labels.bincount().tolist() == [12, 12, 12]
+    assert images.min() >= -1
+    assert images.max() <= 1
+    assert data.labels("val", torch.arange(8)).bincount(minlength=3).tolist() == [4, 4, 0]
+    name = data.names("train")[5]
+    pixels = Transform(DataConfig(img_size=16))(Image.open(folder / name), None)
+    torch.testing.assert_close(images[5], pixels / 127.5 - 1)
+
+
+def test_subsets_are_nested_and_balanced(folder: Path) -> None:
+    whole = images_of(folder).names("train")
+    for size in (3, 10, 35):
+        part = images_of(folder, size=size)
+        assert part.names("train") == whole[:size]
+        counts = part.labels("train", torch.arange(size)).bincount(minlength=3)
+        assert counts.max() - counts.min() <= 1
+    with pytest.raises(ValueError, match=r"data\.size=37: .* has 36 training images"):
+        images_of(folder, size=37)
+
+
+def test_an_image_depends_on_its_draw_alone_and_leaves_the_generators_alone(folder: Path) -> None:
+    data = images_of(folder, augment=ALL)
+    index, draw = torch.arange(36), torch.arange(36) * -(2**57) + 5
+    whole, _ = data.train_batch(index, draw)
+    before = (random.random(), np.random.rand(), torch.rand(1).item())
+    random.seed(1), np.random.seed(1), torch.manual_seed(1)
+    state = (random.getstate(), torch.get_rng_state())
+    for i in (0, 7, 35):
+        assert torch.equal(data.train_batch(index[i : i + 1], draw[i : i + 1])[0][0], whole[i])
+    assert random.getstate() == state[0]
+    assert torch.equal(torch.get_rng_state(), state[1])
+    assert np.random.rand() == pytest.approx(0.417022004702574)
+    assert before
+    other, _ = data.train_batch(index, draw + 1)
+    assert sum(torch.equal(a, b) for a, b in zip(whole, other, strict=True)) == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_make_the_same_batches(folder: Path, workers: int) -> None:
+    orders = [(torch.arange(i, i + 7) % 36, torch.arange(7) + i) for i in range(0, 50, 7)]
+    alone = list(images_of(folder, augment=ALL).batches("train", orders))
+    helped = list(images_of(folder, augment=ALL, workers=workers).batches("train", orders))
+    for a, b in zip(alone, helped, strict=True):
+        assert torch.equal(a[0], b[0])
+        assert torch.equal(a[1], b[1])
+
+
+def test_resuming_in_mid_epoch_with_workers_is_exact_twice(folder: Path, tmp_path: Path) -> None:
+    # 36 images in batches of 8: an epoch is 4.5 steps, both stops are within one.
+    config = compose(
+        ["data=imagefolder", f"data.path={folder}", "data.workers=2", *SMALL, "train.steps=12",
+         "recipe.mixup=0.2", "recipe.cutmix=1.0", "recipe.label_smoothing=0.1",
+         "recipe.dropout=0.1", "data.augment.randaugment=rand-m9-n2", "data.augment.erasing=0.3"]
+    )  # fmt: skip
+
+    def trainer(name: str, workers: int = 2) -> Trainer:
+        torch.manual_seed(0)
+        config.data.workers = workers
+        made = trainer_of(config)
+        made.folder = tmp_path / name
+        made.folder.mkdir(exist_ok=True)
+        return made
+
+    unbroken = trainer("unbroken", workers=0)
+    unbroken.train(lambda record: None, lambda: False)
+    for step in (2, 7):
+        broken = trainer("broken")
+        broken.resume()
+        with pytest.raises(Interrupted, match=f"after step {step}"):
+            broken.train(lambda record: None, lambda broken=broken, step=step: broken.step >= step)
+    last = trainer("broken")
+    last.resume()
+    assert last.step == 7
+    last.train(lambda record: None, lambda: False)
+    for a, b in zip(unbroken.model.parameters(), last.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_modes_that_are_not_rgb() -> None:
+    from io import BytesIO
+
+    def through(image: Image.Image, kind: str) -> tuple[int, ...]:
+        file = BytesIO()
+        image.save(file, kind)
+        decoded = decode(file.getvalue())
+        assert decoded.mode == "RGB"
+        return decoded.getpixel((0, 0))  # type: ignore[return-value]
+
+    assert through(Image.new("CMYK", (8, 8), (0, 0, 0, 0)), "JPEG") == (255, 255, 255)
+    deep = Image.fromarray(np.full((8, 8), 0x80FF, dtype=np.uint16))
+    assert through(deep, "PNG") == (0x80,) * 3  # not clipped to white
+    assert through(Image.new("L", (8, 8), 7), "PNG") == (7, 7, 7)
+    palette = Image.new("RGBA", (8, 8), (1, 2, 3, 128)).quantize()
+    assert through(palette, "PNG") == (1, 2, 3)
+
+
+def spoil(root: Path) -> set[str]:
+    """Makes two of the training images undecodable; returns their names."""
+    whole = (root / "train/c0/3.jpg").read_bytes()
+    (root / "train/c0/3.jpg").write_bytes(whole[: len(whole) // 2])
+    (root / "train/c1/4.jpg").write_text("not an image")
+    return {"train/c0/3.jpg", "train/c1/4.jpg"}
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_bad_images_are_named_counted_and_left_out(folder: Path, workers: int) -> None:
+    names = spoil(folder)
+    data = images_of(folder, max_bad=2, workers=workers)
+    orders = [(torch.arange(i, i + 12),) for i in (0, 12, 24)]
+    labels = torch.cat([labels for _, labels in data.batches("train", orders)])
+    assert labels.bincount().tolist() == [11, 11, 12]
+    assert set(data.skipped()) == names
+    assert "truncated" in data.skipped()["train/c0/3.jpg"].lower()
+    strict = images_of(folder, max_bad=1, workers=workers)
+    with pytest.raises(BadImages, match=r"train/c\d/\d\.jpg: .*2 images .* data\.max_bad=1"):
+        list(strict.batches("train", orders))
+
+
+def test_a_run_stops_with_the_bad_image_s_name_and_goes_on_if_allowed(
+    vitcli: Callable[..., Ended], folder: Path, tmp_path: Path
+) -> None:
+    spoil(folder)
+    settings = ["data=imagefolder", f"data.path={folder}", *SMALL, "train.epochs=1"]
+    settings.append(f"outputs={tmp_path / 'outputs'}")
+    ended = vitcli("train", *settings)
+    assert ended.code == 1
+    assert "BadImages: train/c" in ended.err
+    assert "data.max_bad=0" in ended.err
+    ended = vitcli("train", *settings, "data.max_bad=2")
+    assert ended.code == 0, ended.err
+    (result,) = tmp_path.glob("outputs/runs/*/result.json")
+    assert len(json.loads(result.read_text())["skipped"]) == 2
+
+
+def test_a_tiny_image_and_empty_classes(folder: Path) -> None:
+    Image.new("RGB", (1, 1), (255, 0, 0)).save(folder / "train/c0/0.jpg")
+    (folder / "train/c10").mkdir()
+    (folder / "val/c10").mkdir()
+    data = images_of(folder, augment=ALL)
+    assert data.classes == ["c0", "c1", "c2", "c10"]  # empty, but a class: numbers do not shift
+    for i in range(20):
+        images, _ = data.train_batch(torch.arange(36), torch.arange(36) + 36 * i)
+        assert images.isfinite().all()
+    assert data.val_batch(torch.arange(8))[0].shape == (8, 3, 16, 16)
+
+
+def test_layouts_that_make_no_sense(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"data\.path=.*nowhere: no folder train/"):
+        images_of(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match=r"data\.num_classes=5: .* has 3"):
+        images_of(folder, num_classes=5)
+    shutil.copytree(folder / "val/c0", folder / "val/other")
+    with pytest.raises(ValueError, match="val/other has images but is no class"):
+        images_of(folder)
+    shutil.rmtree(folder / "val")
+    (folder / "val/c0").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"no images in val/<class>/"):
+        images_of(folder)
+
+
+class Reddest(nn.Module):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.mean((2, 3))  # the class is the brightest channel
+
+
+def test_real_labels(tmp_path: Path) -> None:
+    colours = [(250, 0, 0), (0, 250, 0), (0, 0, 250), (250, 0, 0)]
+    for part in ("train", "val"):
+        for i, colour in enumerate(colours):
+            path = tmp_path / part / f"n{i % 3}" / f"ILSVRC2012_val_{i + 1:08d}.JPEG"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (20, 20), colour).save(path)
+    file = tmp_path / "real.json"
+    file.write_text(json.dumps([[0, 2], [0], [], [1, 0]]))
+    data = images_of(tmp_path, name="imagenet")
+    evaluator = RealLabels(data, file, CPU)
+    assert evaluator.protocol()["test_size"] == 3
+    assert dict(evaluator.run(Reddest())) == {"val/real": pytest.approx(2 / 3)}
+    file.write_text("[[0]]")
+    with pytest.raises(ValueError, match=r"real\.json: no labels for val/n"):
+        RealLabels(data, file, CPU)
+
+
+def test_imagenet_end_to_end_with_itself_downstream(
+    vitcli: Callable[..., Ended], folder: Path, tmp_path: Path
+) -> None:
+    few = [s for s in SMALL if s != "evals=upstream"]
+    settings = [
+        "data=imagenet", f"data.path={folder}", "data.num_classes=null", "train.steps=3",
+        "evals.downstream=imagefolder", f"evals.path={folder}", "evals.shots=[2]", "evals.draws=2",
+    ]  # fmt: skip
+    ended = vitcli("train", *settings, *few, f"outputs={tmp_path / 'outputs'}")
+    assert ended.code == 0, ended.err
+    assert "fewshot/imagefolder/2shot" in ended.out
+
+
+def test_the_identity_has_the_path_unless_the_set_is_named() -> None:
+    from vitcli.config import run_id
+
+    def name(*overrides: str) -> str:
+        return run_id(compose(["data=imagefolder", *overrides]))
+
+    assert name("data.path=a") != name("data.path=b")
+    assert name("data.path=a", "data.alias=pets") == name("data.path=b", "data.alias=pets")
+    assert "-pets-" in name("data.path=a", "data.alias=pets")
+    assert name("data.path=a", "data.workers=7", "data.max_bad=9") == name("data.path=a")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["data=imagefolder"], r"data\.path=null"),
+        (["data.path=x"], r"data\.path=x"),
+        (["data=imagefolder", "data.path=x", "data.augment.crop=pad"], r"data\.augment\.crop=pad"),
+        (["data.augment.flip=true"], r"data\.augment with data\.name=glyphs"),
+        (["data=cifar10", "data.augment.erasing=0.5"], r"data\.augment\.erasing=0\.5"),
+        (["data=imagefolder", "data.path=x", "data.augment.randaugment=strong"], "rand-m9"),
+        (["recipe.mixup=0.2", "train.batch_size=7"], "in pairs"),
+        (["evals.downstream=imagefolder"], r"evals\.path=None"),
+        (["data=imagefolder", "data.path=x", "data.real_labels=y"], r"data\.real_labels=y"),
+    ],
+)
+def test_settings_that_make_no_sense(overrides: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        compose(overrides)

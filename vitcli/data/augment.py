@@ -1,0 +1,111 @@
+"""What is done to an image between its file and the model, and to a batch before the loss.
+
+timm's transforms, which draw from the global generators: these are set for each image by its draw,
+and afterwards as they were before.
+"""
+
+from __future__ import annotations
+
+import io
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from timm.data.mixup import Mixup
+from timm.data.random_erasing import RandomErasing
+from timm.data.transforms_factory import transforms_imagenet_eval, transforms_imagenet_train
+from torch import Tensor
+
+from vitcli.config import DataConfig, RecipeConfig
+from vitcli.data.source import Batch
+
+_GREY = 128  # the middle of a byte, which the model sees as 0
+# A crop of 5 % of an image with a side below 3 pixels can round to no pixel at all.
+_SMALLEST = 4
+
+
+class Transform:
+    """Makes bytes (3, S, S) of an image, with a draw as for training, without as for evaluation."""
+
+    def __init__(self, config: DataConfig) -> None:
+        augment, side = config.augment, config.img_size
+        common: dict[str, Any] = {"interpolation": config.interpolation, "use_prefetcher": True}
+        # use_prefetcher: bytes out, for processes to hand over; the device scales them.
+        self._eval = transforms_imagenet_eval(side, crop_pct=config.crop_pct, **common)
+        self._train = transforms_imagenet_train(
+            side,
+            scale=(augment.min_area, 1.0),
+            hflip=0.5 if augment.flip else 0.0,
+            auto_augment=augment.randaugment,
+            mean=(0.5, 0.5, 0.5),
+            **{"color_jitter": None, **common},
+        )
+        if augment.crop == "none":
+            self._train.transforms[0:1] = self._eval.transforms[:-1]  # resize and centre crop
+        self._erase = RandomErasing(augment.erasing, device="cpu") if augment.erasing else None
+
+    def __call__(self, image: Image.Image, draw: int | None) -> Tensor:
+        """Returns the image (3, S, S), uint8. Sets the global generators if there is a draw."""
+        if draw is None:
+            return self._eval(image)  # type: ignore[no-any-return]
+        if min(image.size) < _SMALLEST:
+            width, height = image.size
+            image = image.resize((width * _SMALLEST, height * _SMALLEST), Image.Resampling.NEAREST)
+        random.seed(draw)
+        np.random.seed(draw % 2**32)
+        torch.default_generator.manual_seed(draw)  # torch.manual_seed: 0.1 ms, for every device
+        pixels: Tensor = self._train(image)
+        if self._erase is not None:  # it writes zeros: bytes wrap around, so that grey is zero
+            pixels = self._erase(pixels - _GREY) + _GREY
+        return pixels
+
+
+class Mix:
+    """MixUp and CutMix of a batch with itself in reverse, as timm has them.
+
+    Source: Zhang et al. 2018 (MixUp), Yun et al. 2019 (CutMix).
+    """
+
+    def __init__(self, recipe: RecipeConfig, num_classes: int) -> None:
+        self._mixup = Mixup(recipe.mixup, recipe.cutmix, label_smoothing=0, num_classes=num_classes)
+
+    def __call__(self, images: Tensor, labels: Tensor, draw: int) -> Batch:
+        """Returns images (B, 3, S, S) and targets (B, K); of an odd batch all but the last.
+
+        Only a batch that an undecodable image was skipped from is odd: images are mixed in pairs.
+        """
+        even = len(images) // 2 * 2
+        with kept_random():
+            np.random.seed(draw % 2**32)
+            mixed: Batch = self._mixup(images[:even], labels[:even])
+        return mixed
+
+
+def decode(data: bytes) -> Image.Image:
+    """Returns the image in RGB, 8 bits. Raises what Pillow raises for files that are no images."""
+    image: Image.Image = Image.open(io.BytesIO(data))
+    if image.mode.startswith("I;16"):  # RGB takes the lower end of 16 bits and clips the rest
+        grey = np.asarray(image, dtype=np.uint16) >> 8
+        image = Image.fromarray(grey.astype(np.uint8))
+    if "transparency" in image.info:
+        image = image.convert("RGBA")
+    return image.convert("RGB")
+
+
+@contextmanager
+def kept_random() -> Iterator[None]:
+    """Gives Python's, numpy's and torch's CPU generators their states again after the block."""
+    states: list[tuple[Callable[..., None], object]] = [
+        (random.setstate, random.getstate()),
+        (np.random.set_state, np.random.get_state()),
+        (torch.set_rng_state, torch.get_rng_state()),
+    ]
+    try:
+        yield
+    finally:
+        for restore, state in states:
+            restore(state)

@@ -1,0 +1,172 @@
+"""Data sets of encoded images (JPEG, PNG, ...): decoded and augmented when asked for, in workers.
+
+A batch is a function of its order alone, whoever makes it: worker processes hold no state, and a
+run goes on in mid-epoch with any number of them.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from PIL import UnidentifiedImageError
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from vitcli.config import DataConfig
+from vitcli.data.augment import Transform, decode, kept_random
+from vitcli.data.readers import Reader, open_part
+from vitcli.data.source import Batch, DataSource, Order, Part
+from vitcli.data.subsets import balanced_order
+
+_log = logging.getLogger(__name__)
+_Made = tuple[Tensor, Tensor, list[tuple[str, str]]]  # bytes, labels, (name, reason) of bad images
+
+
+class BadImages(RuntimeError):
+    """More images than data.max_bad cannot be decoded."""
+
+
+class Decoded(DataSource):
+    """Images that a reader finds; both parts' subsets are balanced prefixes.
+
+    An image that cannot be decoded is left out of its batch, which is then smaller.
+    """
+
+    def __init__(self, config: DataConfig, device: torch.device) -> None:
+        """Lists the images.
+
+        Raises:
+            ValueError: there is no such data set, or it has not the classes or images asked for.
+        """
+        self._config, self._target = config, device
+        self.device = torch.device("cpu")  # of orders: they go to workers, not to a GPU
+        transform = Transform(config)
+        self.parts: dict[Part, _Part] = {
+            "train": _Part(open_part(config, "train"), transform, config.seed, config.size),
+            "val": _Part(open_part(config, "val"), transform, config.seed, config.val_size),
+        }
+        self.classes = self.parts["train"].reader.classes
+        self.num_classes = len(self.classes)
+        if config.num_classes not in (None, self.num_classes):
+            raise ValueError(
+                f"data.num_classes={config.num_classes}: {config.name} at {config.path} has "
+                f"{self.num_classes}"
+            )
+        self.train_size, self.val_size = (len(part.rows) for part in self.parts.values())
+        if config.size is not None and config.size > self.train_size:
+            raise ValueError(
+                f"data.size={config.size}: {config.name} at {config.path} has "
+                f"{self.train_size} training images"
+            )
+        self._skipped: dict[str, str] = {}
+
+    def train_batch(self, index: Tensor, draw: Tensor | None = None) -> Batch:
+        """Returns training images (B, 3, S, S) in [-1, 1] and labels (B,).
+
+        Raises:
+            BadImages: more than data.max_bad images cannot be decoded.
+        """
+        order = (index,) if draw is None else (index, draw)
+        return self._finished(self.parts["train"][order])
+
+    def val_batch(self, index: Tensor) -> Batch:
+        """Returns validation images and labels as `train_batch` does."""
+        return self._finished(self.parts["val"][(index,)])
+
+    def labels(self, part: Part, index: Tensor) -> Tensor:
+        """Returns the labels (B,), decoding nothing."""
+        return self.parts[part].labels[index]
+
+    def batches(self, part: Part, orders: Iterable[Order]) -> Iterator[Batch]:
+        """Yields the batch of each order, made by data.workers processes ahead of time.
+
+        Raises:
+            BadImages: more than data.max_bad images cannot be decoded.
+        """
+        loader = iter(
+            DataLoader(
+                self.parts[part],
+                batch_size=None,  # an order is a batch
+                sampler=orders,
+                num_workers=self._config.workers,
+                collate_fn=_unchanged,
+                pin_memory=self._target.type == "cuda",
+                worker_init_fn=_leave_signals_to_the_parent,
+                generator=torch.Generator(),  # by default it would draw from the global one
+            )
+        )
+        try:
+            for made in loader:
+                yield self._finished(made)
+        finally:
+            del loader  # ends the workers even if an error's traceback keeps this frame
+
+    def names(self, part: Part) -> list[str]:
+        """Returns what each image of a part is found by, in order."""
+        reader = self.parts[part].reader
+        return [reader.name(row) for row in self.parts[part].rows.tolist()]
+
+    def skipped(self) -> dict[str, str]:
+        """Returns the images that could not be decoded so far, and why."""
+        return dict(self._skipped)
+
+    def _finished(self, made: _Made) -> Batch:
+        pixels, labels, bad = made
+        for name, reason in bad:
+            if name not in self._skipped:
+                self._skipped[name] = reason
+                _log.warning("skipped %s: %s", name, reason)
+        if len(self._skipped) > self._config.max_bad or not len(labels):
+            *_, (name, reason) = self._skipped.items()
+            raise BadImages(
+                f"{name}: {reason} ({len(self._skipped)} images cannot be decoded, "
+                f"data.max_bad={self._config.max_bad})"
+            )
+        images = pixels.to(self._target, non_blocking=True).float()
+        # In place: new memory for each of the two takes 3 times as long on a CPU.
+        return images.div_(127.5).sub_(1), labels.to(self._target, non_blocking=True)
+
+
+class _Part(Dataset[_Made]):
+    """The images of one part, by order."""
+
+    def __init__(self, reader: Reader, transform: Transform, seed: int, size: int | None) -> None:
+        self.reader, self._transform = reader, transform
+        labels = torch.tensor(reader.labels, dtype=torch.int64)
+        self.rows = balanced_order(labels, seed)[:size]
+        self.labels = labels[self.rows]
+
+    def __getitem__(self, order: Order) -> _Made:
+        index, *draw = order
+        draws: list[int | None] = draw[0].tolist() if draw else [None] * len(index)
+        images, kept, bad = [], [], []
+        with kept_random():
+            for i, row, number in zip(index, self.rows[index].tolist(), draws, strict=True):
+                try:
+                    image = decode(self.reader.read(row))
+                except UnidentifiedImageError:
+                    bad.append((self.reader.name(row), "not an image"))
+                    continue
+                except Exception as error:  # Pillow raises all kinds on broken files
+                    bad.append((self.reader.name(row), str(error) or type(error).__name__))
+                    continue
+                images.append(self._transform(image, number))
+                kept.append(i)
+        if not images:
+            return torch.empty(0), torch.empty(0, dtype=torch.int64), bad
+        return torch.stack(images), self.labels[torch.stack(kept)], bad
+
+
+def _unchanged(made: Any) -> Any:
+    return made
+
+
+def _leave_signals_to_the_parent(worker: int) -> None:
+    """Ignores what a terminal sends to the whole group: the parent ends the workers, in order."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    torch.set_num_threads(1)

@@ -1,0 +1,55 @@
+"""Accuracy by the reassessed labels of ImageNet's validation images, several or none an image.
+
+Source: Beyer et al. 2020, "Are we done with ImageNet?" (arXiv 2006.07159).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from vitcli.data.decoded import Decoded
+from vitcli.evals.inference import batches, inference
+
+_NUMBERED = re.compile(r"ILSVRC2012_val_(\d{8})\.")
+
+
+class RealLabels:
+    """Yields val/real: how often the first guess is one of an image's labels, where it has any."""
+
+    def __init__(self, data: Decoded, path: Path, device: torch.device) -> None:
+        """Reads the labels. Raises ValueError if the file has none for one of the images."""
+        self._data, self._device = data, device
+        try:
+            labels = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise ValueError(f"data.real_labels={path}: {error}") from None
+        self._labels: dict[str, list[int]] = {}
+        for name in data.names("val"):
+            number = _NUMBERED.search(name)
+            if number is None or not 1 <= int(number[1]) <= len(labels):
+                raise ValueError(f"data.real_labels={path}: no labels for {name}")
+            self._labels[name] = labels[int(number[1]) - 1]
+
+    def protocol(self) -> dict[str, Any]:
+        """Returns the parts of the measurement that its numbers depend on."""
+        labelled = sum(bool(labels) for labels in self._labels.values())
+        return {"name": "real", "test_size": labelled}
+
+    def run(self, model: nn.Module) -> Iterator[tuple[str, float]]:
+        """Yields (name, value)."""
+        guesses: list[int] = []
+        with inference(model, self._device):
+            for images, _ in batches(self._data, "val"):
+                guesses += model(images).argmax(-1).tolist()
+        skipped = self._data.skipped()
+        seen = [labels for name, labels in self._labels.items() if name not in skipped]
+        judged = [(g, labels) for g, labels in zip(guesses, seen, strict=True) if labels]
+        if judged:
+            yield "val/real", sum(g in labels for g, labels in judged) / len(judged)
