@@ -38,10 +38,8 @@ def save_weights(folder: Path, model: nn.Module) -> None:
     """Writes the final weights of the run in `folder` as safetensors, with what they are."""
     config = read_config(folder / "config.yaml")
     size = [config.data.img_size, config.data.img_size]
-    metadata = {
-        "format": "pt",
-        "vitcli": json.dumps(weights_record(config, "vitcli", {"size": size})),
-    }
+    # One entry only: safetensors writes several in any order, and the same run is the same bytes.
+    metadata = {"vitcli": json.dumps(weights_record(config, "vitcli", {"size": size}))}
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     write_bytes(folder / "checkpoints" / "model.safetensors", save(tensors, metadata))
 
