@@ -233,6 +233,9 @@ def test_ours_come_back(run: RunConfig, size: tuple[int, int], suffix: str, tmp_
     checkpoint = ours(run, size)
     path = tmp_path / f"vit{suffix}"
     write(checkpoint, path)
+    once = path.read_bytes()
+    write(checkpoint, path)
+    assert path.read_bytes() == once
     back = read(str(path))
     assert (back.config.model, back.config.stem) == (run.model, run.stem)
     assert back.preprocess == checkpoint.preprocess

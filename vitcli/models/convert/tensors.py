@@ -58,7 +58,8 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], record: dict[str, Any]
         if path.suffix == ".safetensors":
             temporary.touch()
             mode = temporary.stat().st_mode
-            save_file(tensors, temporary, {"format": "pt", **text})
+            # One entry, as several come in any order. Hugging Face asks for this one.
+            save_file(tensors, temporary, text or {"format": "pt"})
             temporary.chmod(mode)  # save_file lets nobody else read
         elif path.suffix == ".npz":
             arrays: dict[str, Any] = {name: tensor.numpy() for name, tensor in tensors.items()}
