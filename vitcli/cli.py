@@ -14,6 +14,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="What the design choices of a Vision Transformer do, on your own data and budget.",
 )
+data_app = typer.Typer(no_args_is_help=True, help="Look at a data set before training on it.")
+app.add_typer(data_app, name="data")
 RAW = {"ignore_unknown_options": True}
 Overrides = Annotated[
     list[str] | None, typer.Argument(help="Settings: model=micro train.steps=100 seed=1 ...")
@@ -121,6 +123,31 @@ def report(study: Study, outputs: Outputs = Path("outputs")) -> None:
     folder = newest(study, outputs)
     write_report(folder, outputs / "runs")
     _show_report(folder)
+
+
+@data_app.command()
+def check(overrides: Overrides = None) -> None:
+    """Read every image of a data set: size, classes, balance, broken files, speed."""
+    from rich.console import Console
+
+    from vitcli.compose import compose
+    from vitcli.data.inspect import check as check_data
+
+    if check_data(compose(overrides or []).data, Console()):
+        raise typer.Exit(1)
+
+
+@data_app.command()
+def show(
+    overrides: Overrides = None,
+    out: Annotated[Path, typer.Option(help="The PNG to write.")] = Path("sheet.png"),
+) -> None:
+    """Write a contact sheet: images as the model sees them, augmented, then for validation."""
+    from vitcli.compose import compose
+    from vitcli.data.inspect import show as show_data
+
+    show_data(compose(overrides or []), out)
+    print(out)
 
 
 @app.command()

@@ -81,7 +81,9 @@ class AugmentConfig:
 class DataConfig:
     """A data set and how much of it to train on."""
 
-    name: str = choice("glyphs", "digits", "cifar10", "cifar100", "imagefolder", "imagenet")
+    name: str = choice(
+        "glyphs", "digits", "cifar10", "cifar100", "imagefolder", "imagenet", "hfds", "wds"
+    )
     path: str | None = None  # of a set of your own
     alias: str | None = None  # your name for it: then its path is not part of a run's identity
     root: str = "data"  # where downloads are kept
@@ -92,6 +94,8 @@ class DataConfig:
     num_classes: int | None = at_least(2, 10)  # null: those that the images have
     level: str = choice("plain", "colour", "clutter")  # of glyphs
     seed: int = at_least(0, 0)  # which images there are; the run's own seed does not change them
+    splits: list[str] = field(default_factory=lambda: ["train", "validation"])  # of hfds, wds
+    columns: list[str] = field(default_factory=lambda: ["image", "label"])  # of hfds
     workers: int = at_least(0, 2)  # processes that decode; 0: this one
     max_bad: int = at_least(0, 0)  # images that may fail to decode, and are left out
     interpolation: str = choice("bilinear", "bicubic")

@@ -10,7 +10,7 @@ from typing import Any
 from vitcli.config import AugmentConfig, DataConfig, RunConfig, backbone_stride, nearest
 
 NUM_CLASSES = {"digits": 10, "cifar10": 10, "cifar100": 100}  # sets whose classes are known
-OWN = ("imagefolder", "imagenet")  # sets of encoded images at data.path
+OWN = ("imagefolder", "imagenet", "hfds", "wds")  # sets of encoded images at data.path
 _DOWNSTREAM = ("digits", "cifar10", "cifar100", *OWN)
 _RANDAUGMENT = re.compile(r"rand(-(m|n|w|p|mstd|mmax|inc|t)[0-9.]+)*")
 
@@ -128,6 +128,9 @@ def _validate_own(data: DataConfig) -> None:
         )
     if data.alias is not None and not re.fullmatch(r"[\w.-]+", data.alias):
         raise ValueError(f"data.alias={data.alias}: letters, digits, _ . and - only")
+    for key in ("splits", "columns"):
+        if len(getattr(data, key)) != 2:
+            raise ValueError(f"data.{key}={getattr(data, key)}: two names")
     if not 0 < data.crop_pct <= 1:
         raise ValueError(f"data.crop_pct={data.crop_pct}: above 0, at most 1")
     if data.real_labels is not None and data.name != "imagenet":

@@ -21,6 +21,7 @@ from vitcli.data.counter import bits
 from vitcli.data.source import Batch, Order, Part
 from vitcli.evals.classification import Classification
 from vitcli.files import read_json, write_json
+from vitcli.models import build_model
 from vitcli.models.convert import Checkpoint, Preprocess, read
 from vitcli.rules import validate
 from vitcli.trainer import Trainer
@@ -76,7 +77,11 @@ def transferred(
         theirs, here = getattr(checkpoint.preprocess, name), getattr(ours, name)
         if tuple(theirs) != tuple(here):
             said.append(f"preprocessing: {name} {theirs} in the source, {here} here")
-    return resized.with_new_head(num_classes).build(), said
+    model = build_model(
+        config, img_size, num_classes
+    )  # as the source, but for the recipe's dropout
+    model.load_state_dict(resized.with_new_head(num_classes).state)
+    return model, said
 
 
 def pick_lr(

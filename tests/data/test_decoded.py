@@ -154,6 +154,9 @@ def test_bad_images_are_named_counted_and_left_out(folder: Path, workers: int) -
     assert labels.bincount().tolist() == [11, 11, 12]
     assert set(data.skipped()) == names
     assert "truncated" in data.skipped()["train/c0/3.jpg"].lower()
+    row = data.names("train").index("train/c1/4.jpg")
+    images, _ = data.train_batch(torch.tensor([row]))
+    assert images.shape == (0, 3, 16, 16)
     strict = images_of(folder, max_bad=1, workers=workers)
     with pytest.raises(BadImages, match=r"train/c\d/\d\.jpg: .*2 images .* data\.max_bad=1"):
         list(strict.batches("train", orders))

@@ -29,5 +29,7 @@ def build_data(config: DataConfig, device: torch.device) -> DataSource:
         "cifar100": Cifar,
         "imagefolder": Decoded,
         "imagenet": Decoded,
+        "hfds": Decoded,
+        "wds": Decoded,
     }
     return sources[config.name](config, device)

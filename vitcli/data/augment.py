@@ -33,6 +33,7 @@ class Transform:
 
     def __init__(self, config: DataConfig) -> None:
         augment, side = config.augment, config.img_size
+        self.side = side
         common: dict[str, Any] = {"interpolation": config.interpolation, "use_prefetcher": True}
         # use_prefetcher: bytes out, for processes to hand over; the device scales them.
         self._eval = transforms_imagenet_eval(side, crop_pct=config.crop_pct, **common)

@@ -51,6 +51,12 @@ class Decoded(DataSource):
         }
         self.classes = self.parts["train"].reader.classes
         self.num_classes = len(self.classes)
+        highest = max(self.parts["val"].reader.labels)
+        if highest >= self.num_classes:
+            raise ValueError(
+                f"data.path={config.path}: validation has class {highest}, training only "
+                f"{self.num_classes} classes"
+            )
         if config.num_classes not in (None, self.num_classes):
             raise ValueError(
                 f"data.num_classes={config.num_classes}: {config.name} at {config.path} has "
@@ -120,7 +126,7 @@ class Decoded(DataSource):
             if name not in self._skipped:
                 self._skipped[name] = reason
                 _log.warning("skipped %s: %s", name, reason)
-        if len(self._skipped) > self._config.max_bad or not len(labels):
+        if len(self._skipped) > self._config.max_bad:
             *_, (name, reason) = self._skipped.items()
             raise BadImages(
                 f"{name}: {reason} ({len(self._skipped)} images cannot be decoded, "
@@ -156,8 +162,10 @@ class _Part(Dataset[_Made]):
                     continue
                 images.append(self._transform(image, number))
                 kept.append(i)
-        if not images:
-            return torch.empty(0), torch.empty(0, dtype=torch.int64), bad
+        if not images:  # a small batch, all of it bad
+            side = self._transform.side
+            none = torch.empty(0, 3, side, side, dtype=torch.uint8)
+            return none, torch.empty(0, dtype=torch.int64), bad
         return torch.stack(images), self.labels[torch.stack(kept)], bad
 
 

@@ -1,4 +1,4 @@
-"""Where encoded images lie: folders of files. `open_part` is the way in."""
+"""Where encoded images lie: folders here, archives beside. `open_part` is the way in."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Protocol
 from timm.data.readers.reader_image_folder import ReaderImageFolder
 
 from vitcli.config import DataConfig
+from vitcli.data.archives import HuggingFaceReader, ShardReader
 from vitcli.data.source import Part
 
 _EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
@@ -17,8 +18,12 @@ _EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"
 class Reader(Protocol):
     """One part's encoded images by position. Processes may hold copies of it."""
 
-    classes: list[str]
     labels: list[int]  # of each image, a position in `classes`
+
+    @property
+    def classes(self) -> list[str]:
+        """The classes' names; those of the training part count."""
+        ...
 
     def read(self, row: int) -> bytes:
         """Returns the image's file."""
@@ -44,7 +49,7 @@ class FolderReader:
                     f"data.path={path}: no folder {needed.name}/; it needs train/<class>/ and "
                     "val/<class>/ with images"
                 )
-        self.classes = sorted(
+        self.classes: list[str] = sorted(
             (p.name for p in (path / "train").iterdir() if p.is_dir()), key=_natural
         )
         try:
@@ -76,6 +81,10 @@ def open_part(config: DataConfig, part: Part) -> Reader:
     """Returns the reader of one part of the data set. Raises ValueError where there is none."""
     if config.path is None:
         raise ValueError(f"data.path=null: data.name={config.name} needs the place of the images")
+    if config.name == "hfds":
+        return HuggingFaceReader(config, part)
+    if config.name == "wds":
+        return ShardReader(config, part)
     return FolderReader(Path(config.path), part)
 
 

@@ -1,0 +1,114 @@
+"""Arrow data sets and tar shards, each written by its own library."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+import torch
+import webdataset
+from helpers import Ended
+from PIL import Image
+
+from vitcli.config import DataConfig
+from vitcli.data.decoded import BadImages, Decoded
+
+
+def jpeg(colour: int) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (20, 16), (colour, 0, 255 - colour)).save(file, "JPEG")
+    return file.getvalue()
+
+
+def samples(count: int, bad: bool = False) -> list[tuple[bytes, int]]:
+    """Images as bright as their number, in three classes."""
+    files = [(jpeg(10 * i), i % 3) for i in range(count)]
+    return [*files, (jpeg(0)[:200], 0)] if bad else files
+
+
+def write_hfds(path: Path, bad: bool = False) -> None:
+    features = datasets.Features(
+        image=datasets.Image(), label=datasets.ClassLabel(names=["a", "b", "c"])
+    )
+    splits = {}
+    for split, count in (("train", 12), ("validation", 6)):
+        rows = samples(count, bad and split == "train")
+        columns = {"image": [{"bytes": f} for f, _ in rows], "label": [c for _, c in rows]}
+        splits[split] = datasets.Dataset.from_dict(columns, features)
+    datasets.DatasetDict(splits).save_to_disk(path)
+
+
+def write_wds(path: Path, bad: bool = False) -> None:
+    path.mkdir()
+    for split, count in (("train", 12), ("val", 6)):
+        rows = samples(count, bad and split == "train")
+        for shard in range(2):
+            with webdataset.TarWriter(str(path / f"{split}-{shard:04d}.tar")) as tar:
+                for i, (file, label) in list(enumerate(rows))[shard::2]:
+                    kind = {"json": {"label": label}} if shard else {"cls": label}
+                    tar.write({"__key__": f"x/{i:04d}", "jpg": file, **kind})
+
+
+WRITERS = {"hfds": write_hfds, "wds": write_wds}
+
+
+def opened(name: str, path: Path, **options: Any) -> Decoded:
+    splits = ["train", "val" if name == "wds" else "validation"]
+    settings = {"val_size": None, "num_classes": None, "splits": splits, **options}
+    return Decoded(DataConfig(name=name, path=str(path), **settings), torch.device("cpu"))
+
+
+@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("workers", [0, 2])
+def test_every_image_with_its_label(name: str, workers: int, tmp_path: Path) -> None:
+    WRITERS[name](tmp_path / "set")
+    data = opened(name, tmp_path / "set", workers=workers)
+    assert (data.num_classes, data.train_size, data.val_size) == (3, 12, 6)
+    ((images, labels),) = data.batches("train", [(torch.arange(12),)])
+    number = ((images[:, 0].mean((1, 2)) + 1) * 12.75).round().long()
+    assert number.sort().values.tolist() == list(range(12))
+    assert torch.equal(labels, number % 3)
+    assert opened(name, tmp_path / "set", size=5).names("train") == data.names("train")[:5]
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_bad_image_is_named(name: str, tmp_path: Path) -> None:
+    WRITERS[name](tmp_path / "set", bad=True)
+    where = {"hfds": r"train\[12\]", "wds": r"train-0000\.tar/x/0012\.jpg"}[name]
+    with pytest.raises(BadImages, match=where):
+        opened(name, tmp_path / "set").train_batch(torch.arange(13))
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_run_end_to_end(
+    name: str, vitcli: Callable[..., Ended], tiny: list[str], tmp_path: Path
+) -> None:
+    WRITERS[name](tmp_path / "set")
+    few = [o for o in tiny if not o.startswith("data.")]
+    ended = vitcli(
+        "train", f"data={name}", f"data.path={tmp_path / 'set'}", "data.img_size=16", *few
+    )
+    assert ended.code == 0, ended.err
+    assert "val/top1" in ended.out
+
+
+def test_what_is_not_there(tmp_path: Path) -> None:
+    for name, message in (("hfds", "no such folder; data.download"), ("wds", r"no shards train\*")):
+        with pytest.raises(ValueError, match=message):
+            opened(name, tmp_path / "nowhere")
+    write_hfds(tmp_path / "set")
+    with pytest.raises(ValueError, match="no split dev, but train, validation"):
+        opened("hfds", tmp_path / "set", splits=["train", "dev"])
+    with pytest.raises(ValueError, match="has image, label"):
+        opened("hfds", tmp_path / "set", columns=["img", "label"])
+
+
+def test_a_sample_without_a_class(tmp_path: Path) -> None:
+    with webdataset.TarWriter(str(tmp_path / "train.tar")) as tar:
+        tar.write({"__key__": "0", "jpg": jpeg(0)})
+    with pytest.raises(ValueError, match=r"0\.jpg has no class in \.cls"):
+        opened("wds", tmp_path)
