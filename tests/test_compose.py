@@ -8,6 +8,7 @@ import pytest
 
 import vitcli
 from vitcli.compose import compose, conf_dir, dump, read_config, split_argv
+from vitcli.rules import OWN
 from vitcli.study.plan import make_plan, read_study
 
 OPTIONS = sorted((p.parent.name, p.stem) for p in conf_dir().glob("*/*.yaml"))
@@ -23,6 +24,8 @@ def test_every_option_composes(group: str, option: str) -> None:
     }.get(group, [])
     if (group, option) == ("stem", "resnet26"):
         fitting += ["model=s", "model.patch_size=32"]
+    if group == "data" and option in OWN:
+        fitting += ["data.path=images"]
     composed = compose([f"{group}={option}", *fitting])
     chosen = getattr(composed, group, None)
     if hasattr(chosen, "name") and group in ("model", "stem"):
