@@ -20,7 +20,6 @@ def test_every_option_composes(group: str, option: str) -> None:
     fitting = {  # what the option needs besides: images that its patches divide
         "model": ["data.img_size=224"],
         "stem": ["data.img_size=224"] + (["model=b"] if option == "resnet" else []),
-        "data": [] if option.startswith(("glyphs", "digits", "cifar")) else ["data.path=there"],
     }.get(group, [])
     if (group, option) == ("stem", "resnet26"):
         fitting += ["model=s", "model.patch_size=32"]

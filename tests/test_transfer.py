@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,12 @@ import torch
 from helpers import Ended
 from safetensors.torch import load_file
 
-from vitcli.compose import compose
+from vitcli.compose import compose, read_config
 from vitcli.config import run_id
 from vitcli.data import build_data
+from vitcli.models.convert import read
 from vitcli.run import run
-from vitcli.transfer import DevSplit, describe_source
+from vitcli.transfer import DevSplit, describe_source, mismatches
 
 
 @pytest.fixture
@@ -61,6 +63,17 @@ def test_a_fresh_head_is_zero_and_the_body_is_the_source_s(trained: Path, tmp_pa
     body = [name for name in tuned if not name.startswith("head")]
     assert len(body) > 10
     assert all(torch.equal(tuned[name], source[name]) for name in body)
+
+
+def test_other_preprocessing_is_said(trained: Path) -> None:
+    checkpoint = read(str(trained))
+    config = read_config(trained / "config.yaml")
+    assert mismatches(checkpoint.preprocess, config) == []
+    theirs = replace(checkpoint.preprocess, mean=(0.485, 0.456, 0.406), interpolation="bicubic")
+    said = "preprocessing: mean (0.485, 0.456, 0.406) in the source, (0.5, 0.5, 0.5) here"
+    assert mismatches(theirs, config) == [said]
+    config.data.name = "imagefolder"
+    assert len(mismatches(theirs, config)) == 2
 
 
 def test_identity_is_the_weights_not_their_place(trained: Path, tmp_path: Path) -> None:

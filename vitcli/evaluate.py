@@ -19,7 +19,7 @@ from vitcli.models.convert import read
 from vitcli.rules import validate_fields
 from vitcli.run import environment
 from vitcli.trainer import find_device
-from vitcli.transfer import digest
+from vitcli.transfer import digest, mismatches
 
 
 def evaluate(source: str, overrides: Sequence[str]) -> tuple[Path, dict[str, Any]]:
@@ -37,7 +37,7 @@ def evaluate(source: str, overrides: Sequence[str]) -> tuple[Path, dict[str, Any
     checkpoint, line = read(source, img_size=img_size).resize(img_size)
     data = build_data(config.data, device)
     evaluators = build_evals(config, data, device)
-    notes = [line]
+    notes = [line, *mismatches(checkpoint.preprocess, config)]
     if checkpoint.num_classes != data.num_classes:
         notes.append(
             f"head of {checkpoint.num_classes} classes, {config.data.name} has {data.num_classes}: "

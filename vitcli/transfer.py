@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from vitcli.evals.classification import Classification
 from vitcli.files import read_json, write_json
 from vitcli.models import build_model
 from vitcli.models.convert import Checkpoint, Preprocess, read
-from vitcli.rules import validate
+from vitcli.rules import OWN, validate
 from vitcli.trainer import Trainer
 
 _STREAM = 0xDE5  # of this module's random numbers
@@ -71,17 +71,23 @@ def transferred(
         raise ValueError(f"finetune.source={config.finetune.source}: its weights have changed")
     method = None if config.finetune.resize == "auto" else config.finetune.resize
     resized, line = checkpoint.resize(img_size, method)
-    said = [line]
-    ours = Preprocess(img_size)
-    for name in ("mean", "std"):
-        theirs, here = getattr(checkpoint.preprocess, name), getattr(ours, name)
-        if tuple(theirs) != tuple(here):
-            said.append(f"preprocessing: {name} {theirs} in the source, {here} here")
-    model = build_model(
-        config, img_size, num_classes
-    )  # as the source, but for the recipe's dropout
+    # As the source's own config, but for the recipe's dropout.
+    model = build_model(config, img_size, num_classes)
     model.load_state_dict(resized.with_new_head(num_classes).state)
-    return model, said
+    return model, [line, *mismatches(checkpoint.preprocess, config)]
+
+
+def mismatches(theirs: Preprocess, config: RunConfig) -> list[str]:
+    """Returns a line for each way in which our images differ from those that the weights know."""
+    size = (config.data.img_size, config.data.img_size)
+    ours = asdict(Preprocess(size, interpolation=config.data.interpolation))
+    encoded = config.data.name in OWN  # the others are not resized by interpolation
+    return [
+        f"preprocessing: {key} {value} in the source, {ours[key]} here"
+        for key, value in asdict(theirs).items()
+        if key in ("mean", "std", *(["interpolation"] if encoded else []))
+        and tuple(value) != tuple(ours[key])
+    ]
 
 
 def pick_lr(
