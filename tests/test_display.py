@@ -92,7 +92,7 @@ def test_bench_prints_both_and_their_ratio(
     vitcli: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bench, "ROUNDS", 1)
-    monkeypatch.setattr(bench, "STEPS", 1)
+    monkeypatch.setattr(bench, "SECONDS", 0.0)
     monkeypatch.setattr(bench, "SHAPES", {"nano": ["model=nano"]})
     ended = vitcli("bench")
     assert ended.code == 0

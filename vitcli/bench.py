@@ -20,8 +20,8 @@ from vitcli.data import Batch, DataSource, build_data
 from vitcli.models import build_model
 from vitcli.trainer import Trainer, find_device
 
-ROUNDS = 5  # each round times every contestant once, so that a drift of the machine hits all alike
-STEPS = 3  # in a round
+ROUNDS = 9  # each round times every contestant once, so that a drift of the machine hits all alike
+SECONDS = 0.3  # of a contestant in a round
 
 # The laptop's model, and a deep narrow one: D = 192, 12 layers, 65 tokens.
 SHAPES = {
@@ -128,10 +128,12 @@ def _side_by_side(
     """Returns the median seconds of one call of each, timed in turn."""
 
     def round_of(call: Callable[[], object]) -> float:
-        return _seconds(lambda: [call() for _ in range(STEPS)], device) / STEPS
+        once = _seconds(call, device)  # not counted: its caches are still the one's before it
+        many = max(1, round(SECONDS / once))
+        return _seconds(lambda: [call() for _ in range(many)], device) / many
 
     for call in contestants.values():
-        round_of(call)  # warm-up
+        call()  # warm-up
     rounds = [{name: round_of(call) for name, call in contestants.items()} for _ in range(ROUNDS)]
     return {name: statistics.median(r[name] for r in rounds) for name in contestants}
 
