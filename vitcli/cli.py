@@ -211,8 +211,7 @@ def _train_one(config: object) -> None:
     for line in outcome.result["transfer"] or []:
         print(line)
     if search := outcome.result["lr_grid"]:
-        tried = ", ".join(f"{entry['lr']:g}: {entry['top1']}" for entry in search["tried"])
-        print(f"rates on a dev split of {search['dev_size']}: {tried}; took {search['lr']:g}")
+        print(f"rate {search['lr']:g}, the best on a dev split of {search['dev_size']}")
     _show_metrics(outcome.result["metrics"], outcome.folder)
 
 

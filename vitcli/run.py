@@ -75,7 +75,7 @@ def run(config: RunConfig, quiet: bool = False) -> Outcome:
         with status.running(), _told(status, folder):
             search = None
             if config.finetune.lr_grid:
-                search = pick_lr(config, data, fresh, folder, stop)
+                search = pick_lr(config, data, fresh, folder, stop, _silent if quiet else print)
                 config = replace(config, recipe=replace(config.recipe, lr=search["lr"]))
             trainer = Trainer(config, model, data, folder)
             trainer.resume()
@@ -86,6 +86,10 @@ def run(config: RunConfig, quiet: bool = False) -> Outcome:
             write_json(folder / "result.json", result)
             drop_state(folder)
     return Outcome(folder, result, trained=True)
+
+
+def _silent(line: str) -> None:
+    """Says nothing: a study's board speaks for its runs."""
 
 
 def _fresh(

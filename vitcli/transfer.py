@@ -96,6 +96,7 @@ def pick_lr(
     fresh: Callable[[], nn.Module],
     folder: Path,
     stop: Callable[[], bool],
+    say: Callable[[str], None],
 ) -> dict[str, Any]:
     """Returns the rate of finetune.lr_grid that is best on a dev split, and what each one reached.
 
@@ -117,6 +118,7 @@ def pick_lr(
             )
             drop_state(trial)
         tried.append(read_json(trial / "dev.json"))
+        say(f"rate {lr:g}: top-1 {tried[-1]['top1']} on a dev split of {split.val_size}")
     finite = [entry for entry in tried if entry["top1"] is not None]
     if not finite:
         raise FloatingPointError(f"finetune.lr_grid={config.finetune.lr_grid}: each rate diverged")

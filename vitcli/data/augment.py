@@ -52,7 +52,8 @@ class Transform:
     def __call__(self, image: Image.Image, draw: int | None) -> Tensor:
         """Returns the image (3, S, S), uint8. Sets the global generators if there is a draw."""
         if draw is None:
-            return self._eval(image)  # type: ignore[no-any-return]
+            plain: Tensor = self._eval(image)
+            return plain
         if min(image.size) < _SMALLEST:
             width, height = image.size
             image = image.resize((width * _SMALLEST, height * _SMALLEST), Image.Resampling.NEAREST)

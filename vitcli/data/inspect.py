@@ -14,6 +14,7 @@ from torchvision.utils import save_image
 from vitcli.config import DataConfig, RunConfig
 from vitcli.data import Part, build_data
 from vitcli.data.order import batch_draw, batch_index
+from vitcli.files import replacing
 
 _BATCH = 64
 _ROWS, _COLUMNS = 6, 8  # of training images on the sheet; two more rows of validation images
@@ -62,4 +63,7 @@ def show(config: RunConfig, path: Path) -> None:
     train, _ = data.train_batch(index, batch_draw(config.seed, data.train_size, 0, index))
     val, _ = data.val_batch(torch.arange(min(2 * _COLUMNS, data.val_size)))
     images = torch.cat([train, val])
-    save_image(images, path, nrow=_COLUMNS, normalize=True, value_range=(-1, 1))
+    with replacing(path) as temporary:
+        save_image(
+            images, temporary, format="png", nrow=_COLUMNS, normalize=True, value_range=(-1, 1)
+        )
