@@ -204,7 +204,7 @@ def _train_one(config: object) -> None:
     try:
         outcome = run(config)
     except KeyboardInterrupt as stopped:
-        _say(f"{stopped or 'stopped'}; the same command goes on from there")
+        _say(f"{str(stopped) or 'stopped'}; the same command goes on from there")
         raise SystemExit(130) from None
     if not outcome.trained:
         print(f"{outcome.folder.name} is trained already")
