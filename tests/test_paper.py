@@ -1,0 +1,25 @@
+import pytest
+
+from vitcli.paper import pretraining, scaling, table
+
+
+def test_the_tables_are_whole():
+    assert [len(table(f"table{n}")) for n in (5, 6, 7)] == [84, 18, 20]
+
+
+@pytest.mark.parametrize(("model", "average"), [("R50x1", 0.8933), ("R152x2", 0.9401)])
+def test_the_average_is_that_of_table_7(model, average):
+    """Table 7 prints it for two models of Table 6, which has no average."""
+    found = [top1 for name, _, top1 in scaling("average") if name == model]
+    assert round(found[0], 4) == average
+
+
+def test_a_family_is_sorted_by_compute():
+    points = scaling("imagenet", "vit")
+    assert points[0] == ("ViT-B/32", 55.0, 0.8073)
+    assert points[-1] == ("ViT-H/14", 4262.0, 0.8808)
+
+
+def test_a_model_is_followed_over_pretraining_sets():
+    points = pretraining("ImageNet", "ViT-L/16")
+    assert points == [(1.3e6, 0.7653), (1.4e7, 0.8515), (3.03e8, pytest.approx(0.8712))]
