@@ -10,7 +10,7 @@ import pytest
 from helpers import Ended
 from rich.console import Console
 
-from vitcli import bench
+from vitcli import bench, bench_data
 from vitcli.progress import progress
 from vitcli.study.board import board, summary
 from vitcli.study.estimate import cost, duration
@@ -94,7 +94,11 @@ def test_bench_prints_both_and_their_ratio(
     monkeypatch.setattr(bench, "ROUNDS", 1)
     monkeypatch.setattr(bench, "SECONDS", 0.0)
     monkeypatch.setattr(bench, "SHAPES", {"nano": ["model=nano"]})
+    monkeypatch.setattr(bench_data, "ROUNDS", 1)
+    monkeypatch.setattr(bench_data, "FILES", 64)
     ended = vitcli("bench")
     assert ended.code == 0
     assert "nano" in ended.out
     assert "timm" in ended.out
+    assert "JPEG" in ended.out
+    assert "CIFAR-10" in ended.out

@@ -30,7 +30,7 @@ SHAPES = {
 }
 
 
-class _Fixed(DataSource):
+class Fixed(DataSource):
     """A data set that is one batch: what is left is the step."""
 
     def __init__(self, data: DataSource, batch: tuple[Tensor, Tensor]) -> None:
@@ -63,8 +63,8 @@ def bench(console: Console) -> None:
         data = build_data(config.data, device)
         batch_size = config.train.batch_size
         index = torch.arange(batch_size, device=device)
-        trainer = trainer_of(config, _Fixed(data, data.train_batch(index)))
-        seconds = _side_by_side(
+        trainer = trainer_of(config, Fixed(data, data.train_batch(index)))
+        seconds = side_by_side(
             {
                 "ours": trainer.train_step,
                 "fp32": _timm_step(config, data.num_classes, data.train_batch(index), False),
@@ -122,7 +122,7 @@ def _timm_step(
     return step
 
 
-def _side_by_side(
+def side_by_side(
     contestants: dict[str, Callable[[], object]], device: torch.device
 ) -> dict[str, float]:
     """Returns the median seconds of one call of each, timed in turn."""

@@ -175,12 +175,15 @@ def convert(
 
 @app.command()
 def bench() -> None:
-    """Time our training step against timm's, and the data against the step."""
+    """Time our training step and data loader against timm's, and the data against the step."""
     from rich.console import Console
 
-    from vitcli.bench import bench as run_bench
+    from vitcli.bench import bench as bench_steps
+    from vitcli.bench_data import bench_data
 
-    run_bench(Console())
+    console = Console()
+    bench_steps(console)
+    bench_data(console)
 
 
 def main() -> None:

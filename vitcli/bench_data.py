@@ -1,0 +1,137 @@
+"""Times the data against what they are compared with: timm's loader, and a training step."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+from timm.data.dataset_factory import create_dataset
+from timm.data.loader import create_loader
+
+from vitcli.bench import Fixed, side_by_side, trainer_of
+from vitcli.compose import compose
+from vitcli.data import Batch, DataSource, Order, build_data
+from vitcli.data.cifar import Cifar
+from vitcli.data.order import batch_draw, batch_index
+from vitcli.trainer import find_device
+
+ROUNDS = 5
+FILES = 1024  # of 224 x 224 pixels, quality 90; whole batches, as timm drops the rest
+_SIDE, _BATCH = 224, 64
+
+
+class _MadeCifar(Cifar):
+    """CIFAR-10 in all but its pixels."""
+
+    def _read(self, config: object, train: bool, most: int | None) -> Batch:
+        pixels = torch.randint(0, 256, (50000 if train else 10000, 3, 32, 32), dtype=torch.uint8)
+        return pixels.to(self.device), torch.randint(0, 10, (len(pixels),)).to(self.device)
+
+
+def bench_data(console: Console) -> None:
+    """Prints images/s of our loader and timm's on a folder of JPEGs, and CIFAR's share of a step.
+
+    The folder is written for the occasion. Both loaders crop, flip and scale to [-1, 1] alike, in
+    as many worker processes as there are cores; timm's once with its prefetcher (its own default)
+    and once without.
+    """
+    workers = os.cpu_count() or 1
+    threads = torch.get_num_threads()
+    with tempfile.TemporaryDirectory() as folder:
+        _write_jpegs(Path(folder))
+        torch.set_num_threads(1)
+        try:
+            speeds = _loaders(Path(folder), workers)
+        finally:
+            torch.set_num_threads(threads)
+    title = f"JPEG folder, {_SIDE} px, {workers} workers, images/s (median)"
+    table = Table(title=title)
+    for heading in (*speeds, "ours / best timm"):
+        table.add_column(heading, justify="right")
+    best = max(speed for name, speed in speeds.items() if name != "ours")
+    table.add_row(*(f"{s:,.0f}" for s in speeds.values()), f"{speeds['ours'] / best:.2f}")
+    console.print(table)
+    table = Table(title="CIFAR-10 on the device: crop and flip, beside a step of nano")
+    for heading in ("pixels", "images/s", "of a step"):
+        table.add_column(heading, justify="right")
+    for side in (16, 32, 48):
+        table.add_row(str(side), *_cifar(side))
+    console.print(table)
+
+
+def _write_jpegs(folder: Path) -> None:
+    rng = np.random.default_rng(0)
+    for part, count in (("train", FILES), ("val", 2)):
+        for number in range(count):
+            path = folder / part / str(number % 2) / f"{number}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            coarse = Image.fromarray(rng.integers(0, 256, (28, 28, 3), dtype=np.uint8))
+            coarse.resize((_SIDE, _SIDE), Image.Resampling.BICUBIC).save(path, quality=90)
+
+
+def _loaders(folder: Path, workers: int) -> dict[str, float]:
+    """Returns images/s over an epoch, start of the workers included, of each loader."""
+    settings = [f"data.path={folder}", f"data.img_size={_SIDE}", f"data.workers={workers}"]
+    ours = build_data(compose(["data=imagefolder", *settings]).data, torch.device("cpu"))
+    theirs = create_dataset("", root=str(folder), split="train")
+
+    def timm_epoch(prefetcher: bool) -> Callable[[], int]:
+        loader = create_loader(
+            theirs,
+            (3, _SIDE, _SIDE),
+            _BATCH,
+            is_training=True,
+            scale=(0.05, 1.0),
+            color_jitter=0.0,
+            interpolation="bilinear",
+            mean=(0.5, 0.5, 0.5),
+            std=(0.5, 0.5, 0.5),
+            num_workers=workers,
+            use_prefetcher=prefetcher,
+            persistent_workers=False,
+            device=torch.device("cpu"),
+        )
+        return lambda: sum(len(images) for images, _ in loader)
+
+    epochs: dict[str, Callable[[], int]] = {
+        "ours": lambda: sum(len(images) for images, _ in ours.batches("train", _epoch(ours))),
+        "timm": timm_epoch(True),
+        "timm, no prefetcher": timm_epoch(False),
+    }
+    speeds: dict[str, list[float]] = {name: [] for name in epochs}
+    for _ in range(ROUNDS):
+        for name, epoch in epochs.items():
+            began = time.perf_counter()
+            images = epoch()
+            speeds[name].append(images / (time.perf_counter() - began))
+    return {name: statistics.median(of_rounds) for name, of_rounds in speeds.items()}
+
+
+def _epoch(data: DataSource) -> Iterator[Order]:
+    index = batch_index(0, data.train_size, 0, data.train_size, data.device)
+    draw = batch_draw(0, data.train_size, 0, index)
+    return zip(torch.split(index, _BATCH), torch.split(draw, _BATCH), strict=True)
+
+
+def _cifar(side: int) -> tuple[str, str]:
+    """Returns images/s, and the share of a step that reads them."""
+    config = compose(["data=cifar10", "evals=upstream", f"data.img_size={side}"])
+    device = find_device(config)
+    cifar = _MadeCifar(config.data, device)
+    index = torch.randint(cifar.train_size, (config.train.batch_size,), device=device)
+    draw = batch_draw(0, cifar.train_size, 0, index)
+    trainer = trainer_of(config, Fixed(cifar, cifar.train_batch(index, draw)))
+    seconds = side_by_side(
+        {"step": trainer.train_step, "data": lambda: cifar.train_batch(index, draw)}, device
+    )
+    share = seconds["data"] / (seconds["data"] + seconds["step"])
+    return f"{len(index) / seconds['data']:,.0f}", f"{share:.1%}"
