@@ -52,9 +52,23 @@ def test_one_duration_replaces_the_recipe_s() -> None:
 
 
 def test_a_written_config_reads_back_the_same(tmp_path: Path) -> None:
-    config = compose(["model=bit_nano", "seed=3", "data.size=null"])
+    config = compose(["model=bit_nano", "seed=3", "data.size=null", "data.img_size=[16,24]"])
     (tmp_path / "config.yaml").write_text(dump(config))
     assert read_config(tmp_path / "config.yaml") == config
+
+
+def test_images_are_squares_or_rectangles(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "wide.yaml").write_text("name: glyphs\nimg_size: [16, 24]\n")
+    for overrides, expected in (
+        (["data=wide"], [16, 24]),
+        (["data=wide", "data.img_size=32"], 32),
+        (["data=wide", "data.img_size=[32,32]"], 32),
+        (["data.img_size=[32,8]"], [32, 8]),
+    ):
+        composed = compose(overrides, tmp_path)
+        assert composed.data.img_size == expected
+        assert type(composed.data.img_size) is type(expected)
 
 
 @pytest.mark.parametrize(
@@ -72,6 +86,16 @@ def test_a_written_config_reads_back_the_same(tmp_path: Path) -> None:
         (["recipe.schedule=cos"], "did you mean 'cosine'?"),
         (["model.num_heads=7"], "model.num_heads=7 does not divide model.embed_dim=64"),
         (["model.patch_size=5"], "model.patch_size=5 does not divide data.img_size=16"),
+        (["data.img_size=[16,26]"], "model.patch_size=4 does not divide data.img_size=[16, 26]"),
+        (["data.img_size=2"], "data.img_size=2: a side or [height, width] in whole pixels, at"),
+        (["data.img_size=16x24"], "data.img_size='16x24': a side or [height, width]"),
+        (["data.img_size=16.0"], "data.img_size=16.0: a side"),
+        (["data.img_size=null"], "data.img_size=None: a side"),
+        (["data.img_size=true"], "data.img_size=True: a side"),
+        (["data.img_size=[16]"], "data.img_size=[16]: a side"),
+        (["data.img_size=[16,24,3]"], "data.img_size=[16, 24, 3]: a side"),
+        (["data.img_size=[2,16]"], "data.img_size=[2, 16]: a side"),
+        (["data.img_size=[16,24.5]"], "data.img_size=[16, 24.5]: a side"),
         (["pos_emb=relative", "pos_emb.where=shared"], "pos_emb.where=shared with pos_emb.kind="),
         (["pos_emb.offsets=2d"], "pos_emb.offsets=2d with pos_emb.kind=learned_1d"),
         (["model=bit_nano", "pos_emb=relative"], "pos_emb.kind=relative with model.family=resnet"),

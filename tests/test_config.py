@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from vitcli.config import RunConfig, TrainConfig, nearest, num_steps, run_id
+from vitcli.config import DataConfig, RunConfig, TrainConfig, nearest, num_steps, run_id
 from vitcli.rules import validate
 
 
@@ -38,6 +38,16 @@ def test_every_setting_that_counts_gives_another_run(group: str, key: str, value
     changed = config()
     setattr(changed, group, replace(getattr(changed, group), **{key: value}))
     assert run_id(changed) != run_id(config())
+
+
+def test_a_square_is_one_run_however_it_is_written() -> None:
+    def named(img_size: object) -> str:
+        return run_id(config(data=DataConfig(img_size=img_size)))
+
+    assert named([16, 16]) == named(16) == run_id(config())
+    assert len({named([16, 24]), named([24, 16]), named(16), named(24)}) == 4
+    assert DataConfig(img_size=[16, 24]).height_width == (16, 24)
+    assert DataConfig(img_size=16).height_width == (16, 16)
 
 
 def test_seed_gives_another_run_with_a_readable_name() -> None:

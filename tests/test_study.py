@@ -15,6 +15,7 @@ from helpers import Ended, start
 from vitcli.files import read_json
 from vitcli.status import read_status
 from vitcli.study.board import states
+from vitcli.study.estimate import cost
 from vitcli.study.plan import freeze, make_plan, newest
 
 OWN = {
@@ -49,6 +50,18 @@ def own(tmp_path: Path) -> Callable[..., Path]:
 def budget(tiny: list[str]) -> list[str]:
     """The overrides but for model.depth, which the study varies."""
     return [o for o in tiny if not o.startswith("model.depth")]
+
+
+def test_a_plan_of_rectangles_has_their_size_and_cost(tiny: list[str]) -> None:
+    def planned(img_size: str) -> tuple[str, float]:
+        plan = make_plan("pos-emb", [*tiny, f"data.img_size={img_size}"])
+        return plan.facts["setting"], cost(next(iter(plan.configs.values())))[1]
+
+    setting, flops = planned("[16,24]")
+    assert "images of 16x24 pixels" in setting
+    assert planned("16")[1] < flops < planned("24")[1]
+    assert planned("[24,16]")[1] == flops
+    assert "images of 24 pixels" in planned("[24,24]")[0]
 
 
 def test_pos_emb_is_the_paper_s_table(tiny: list[str]) -> None:

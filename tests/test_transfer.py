@@ -52,6 +52,33 @@ def test_finetune_at_twice_the_resolution(
     assert "8x8" in str(newest_result(tmp_path)["transfer"])
 
 
+def test_finetune_and_eval_at_a_rectangle(
+    vitcli: Callable[..., Ended], trained: Path, tmp_path: Path
+) -> None:
+    wide = finetune_overrides(tmp_path, "data.img_size=[16,24]")
+    ended = vitcli("finetune", str(trained), *wide)
+    assert ended.code == 0, ended.err
+    assert "4x4 -> 4x6, bilinear_corners" in ended.out
+    (folder,) = (tmp_path / "tuned/runs").iterdir()
+    weights = load_file(folder / "checkpoints/model.safetensors")
+    assert weights["pos_embed"].shape == (1, 25, 64)
+    assert read(str(folder)).img_size == (16, 24)
+    result = newest_result(tmp_path)
+    images = 6.0 * 6 * 16  # of 6 steps of 16; 24 patches, a class token, width 64, one block
+    tokens = 25 * (4 * 64 * 64 + 2 * 64 * 256 + 2 * 25 * 64)
+    assert result["train_flops"] == images * (24 * 48 * 64 + tokens + 64 * 10)
+    # On its own images again, then on narrower ones, few-shot.
+    ended = vitcli("eval", str(folder), f"outputs={tmp_path / 'measured'}")
+    assert "4x6 -> 4x6, unchanged" in ended.out
+    (path,) = (tmp_path / "measured").glob("evals/*/result.json")
+    assert json.loads(path.read_text())["metrics"] == result["metrics"]
+    few = ["data.img_size=[24,8]", "data.val_size=64", "evals=fewshot", "evals.draws=2"]
+    ended = vitcli("eval", str(folder), *few, f"outputs={tmp_path / 'narrow'}")
+    assert ended.code == 0, ended.err
+    assert "4x6 -> 6x2, bilinear_corners" in ended.out
+    assert "fewshot/digits/5shot" in ended.out
+
+
 def test_a_fresh_head_is_zero_and_the_body_is_the_source_s(trained: Path, tmp_path: Path) -> None:
     overrides = finetune_overrides(tmp_path, f"finetune.source={trained}")
     config = describe_source(compose(overrides))
@@ -147,6 +174,8 @@ def test_polyak_averages_the_weights(tiny: list[str], tmp_path: Path) -> None:
         (["nowhere"], "nowhere"),
         (["{run}", "model=b"], "model=b: the model is that of"),
         (["{run}", "data.img_size=30"], "model.patch_size=4 does not divide data.img_size=30"),
+        (["{run}", "data.img_size=[16,30]"], "does not divide data.img_size=[16, 30]"),
+        (["{run}", "data.img_size=[16]"], "data.img_size=[16]: a side or [height, width]"),
         (["{run}", "finetune.resize=cubic"], "finetune.resize=cubic"),
         (["{run}", "finetune.lr_grid=[0.1]", "finetune.dev_share=1.5"], "finetune.dev_share=1.5"),
     ],

@@ -85,8 +85,8 @@ def trainer_of(config: RunConfig, data: DataSource | None = None) -> Trainer:
     """Returns a trainer of a fresh model, on `data` if given; without a folder it can only step."""
     device = find_device(config)
     data = data or build_data(config.data, device)
-    size = (config.data.img_size, config.data.img_size)
-    return Trainer(config, build_model(config, size, data.num_classes).to(device), data, Path())
+    model = build_model(config, config.data.height_width, data.num_classes).to(device)
+    return Trainer(config, model, data, Path())
 
 
 def step_seconds(trainer: Trainer, steps: int) -> list[float]:
@@ -101,7 +101,7 @@ def _timm_step(
     model = config.model
     images, labels = batch
     net = VisionTransformer(
-        img_size=config.data.img_size,
+        img_size=config.data.height_width,
         patch_size=model.patch_size,
         num_classes=num_classes,
         embed_dim=model.embed_dim,

@@ -44,7 +44,7 @@ def load_state(folder: Path, parts: Mapping[str, Stateful]) -> int:
 
 def save_weights(folder: Path, model: nn.Module, config: RunConfig) -> None:
     """Writes the run's final weights as safetensors, and beside them what they are."""
-    size = [config.data.img_size, config.data.img_size]
+    size = config.data.height_width
     # One entry only: safetensors writes several in any order, and the same run is the same bytes.
     metadata = {"vitcli": json.dumps(weights_record(config, "vitcli", {"size": size}))}
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}

@@ -90,7 +90,7 @@ class DataConfig:
     download: bool = False  # if it is not in root
     size: int | None = at_least(1, None)  # training images: a nested prefix; null: all there are
     val_size: int | None = at_least(1, 2000)  # null: all there are
-    img_size: int = at_least(4, 16)  # pixels
+    img_size: Any = field(default=16, metadata={"sides": 4})  # pixels; or [height, width]
     num_classes: int | None = at_least(2, 10)  # null: those that the images have
     level: str = choice("plain", "colour", "clutter")  # of glyphs
     seed: int = at_least(0, 0)  # which images there are; the run's own seed does not change them
@@ -102,6 +102,17 @@ class DataConfig:
     crop_pct: float = at_least(0.0, 0.875)  # of the shorter side that evaluation sees
     real_labels: str | None = None  # of imagenet: the file real.json, for val/real
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+
+    def __post_init__(self) -> None:
+        size = self.img_size
+        if isinstance(size, list) and len(size) == 2 and size[0] == size[1]:
+            self.img_size = size[0]  # one run, one identity
+
+    @property
+    def height_width(self) -> tuple[int, int]:
+        """Returns height and width of the images (pixels): all that img_size is read by."""
+        size = self.img_size
+        return (size[0], size[1]) if isinstance(size, list) else (size, size)
 
 
 @dataclass

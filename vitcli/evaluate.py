@@ -33,7 +33,7 @@ def evaluate(source: str, overrides: Sequence[str]) -> tuple[Path, dict[str, Any
     """
     config = _config(source, overrides)
     device = find_device(config)
-    img_size = (config.data.img_size, config.data.img_size)
+    img_size = config.data.height_width
     checkpoint, line = read(source, img_size=img_size).resize(img_size)
     data = build_data(config.data, device)
     evaluators = build_evals(config, data, device)

@@ -61,7 +61,7 @@ def validate(config: RunConfig) -> None:
     _validate_finetune(config)
     if config.finetune.source is not None and config.finetune.weights is None:
         return  # the model is the source's, which is not read yet
-    validate_model(config, (config.data.img_size, config.data.img_size))
+    validate_model(config, config.data.height_width)
 
 
 def _validate_finetune(config: RunConfig) -> None:
@@ -151,6 +151,8 @@ def validate_fields(node: Any, prefix: str = "") -> None:
         key, value = prefix + f.name, getattr(node, f.name)
         if is_dataclass(value):
             validate_fields(value, key + ".")
+        if "sides" in f.metadata:
+            _validate_sides(key, value, f.metadata["sides"])
         choices = f.metadata.get("choices")
         if choices and value not in choices:
             hint = nearest(str(value), choices)
@@ -159,6 +161,14 @@ def validate_fields(node: Any, prefix: str = "") -> None:
             for number in value if isinstance(value, list) else [value]:
                 if not math.isfinite(number) or number < f.metadata["min"]:
                     raise ValueError(f"{key}={value}: must be at least {f.metadata['min']}")
+
+
+def _validate_sides(key: str, value: Any, least: int) -> None:
+    sides = value if isinstance(value, list) else [value, value]
+    if len(sides) != 2 or any(type(side) is not int or side < least for side in sides):
+        raise ValueError(
+            f"{key}={value!r}: a side or [height, width] in whole pixels, at least {least}"
+        )
 
 
 def _validate_resnet(config: RunConfig) -> None:
@@ -197,9 +207,10 @@ def _validate_vit(config: RunConfig, img_size: tuple[int, int]) -> None:
             f"model.num_heads={model.num_heads} does not divide model.embed_dim={model.embed_dim}"
         )
     if any(side % model.patch_size for side in img_size):
+        height, width = img_size
+        given = height if height == width else [height, width]
         raise ValueError(
-            f"model.patch_size={model.patch_size} does not divide data.img_size="
-            + "x".join(str(side) for side in dict.fromkeys(img_size))
+            f"model.patch_size={model.patch_size} does not divide data.img_size={given}"
         )
     learned = pos_emb.kind in ("learned_1d", "learned_2d")
     if pos_emb.where != "stem" and not learned:

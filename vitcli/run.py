@@ -62,8 +62,7 @@ def run(config: RunConfig, quiet: bool = False) -> Outcome:
     torch.set_num_threads(config.threads or torch.get_num_threads())
     torch.manual_seed(config.seed)
     data = build_data(config.data, device)
-    img_size = (config.data.img_size, config.data.img_size)
-    fresh, transfer = _fresh(config, img_size, data.num_classes, device)
+    fresh, transfer = _fresh(config, data.num_classes, device)
     model = fresh()
     evaluators = build_evals(config, data, device)
     with only_one(folder), stop_signal() as stop:
@@ -93,12 +92,13 @@ def _silent(line: str) -> None:
 
 
 def _fresh(
-    config: RunConfig, img_size: tuple[int, int], num_classes: int, device: torch.device
+    config: RunConfig, num_classes: int, device: torch.device
 ) -> tuple[Callable[[], nn.Module], list[str] | None]:
     """Returns what makes the untrained model, and what is to be said of its origin."""
+    img_size = config.data.height_width
     if config.finetune.source is None:
         return lambda: build_model(config, img_size, num_classes).to(device), None
-    source, said = transferred(config, img_size, num_classes)
+    source, said = transferred(config, num_classes)
     return lambda: copy.deepcopy(source).to(device), said
 
 
@@ -128,7 +128,7 @@ def _result(trainer: Trainer, evaluators: list[Evaluator], train_seconds: float)
     metrics: dict[str, float] = {}
     for evaluator in evaluators:
         metrics |= dict(evaluator.run(trainer.trained))
-    parameters, macs = perf.count(trainer.trained, (config.data.img_size, config.data.img_size))
+    parameters, macs = perf.count(trainer.trained, config.data.height_width)
     images = trainer.num_steps * config.train.batch_size
     return {
         "run_id": trainer.folder.name,

@@ -57,15 +57,14 @@ def digest(checkpoint: Checkpoint) -> str:
     return found.hexdigest()[:16]
 
 
-def transferred(
-    config: RunConfig, img_size: tuple[int, int], num_classes: int
-) -> tuple[nn.Module, list[str]]:
+def transferred(config: RunConfig, num_classes: int) -> tuple[nn.Module, list[str]]:
     """Returns the source's model under a head of zeros, and what there is to say of the change.
 
     Raises:
         ValueError: the checkpoint is not the one that the run was planned with.
     """
     assert config.finetune.source is not None
+    img_size = config.data.height_width
     checkpoint = read(config.finetune.source, img_size=img_size)
     if digest(checkpoint) != config.finetune.weights:
         raise ValueError(f"finetune.source={config.finetune.source}: its weights have changed")
@@ -79,8 +78,7 @@ def transferred(
 
 def mismatches(theirs: Preprocess, config: RunConfig) -> list[str]:
     """Returns a line for each way in which our images differ from those that the weights know."""
-    size = (config.data.img_size, config.data.img_size)
-    ours = asdict(Preprocess(size, interpolation=config.data.interpolation))
+    ours = asdict(Preprocess(config.data.height_width, interpolation=config.data.interpolation))
     encoded = config.data.name in OWN  # the others are not resized by interpolation
     return [
         f"preprocessing: {key} {value} in the source, {ours[key]} here"

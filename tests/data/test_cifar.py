@@ -11,6 +11,7 @@ import pytest
 import torch
 from helpers import Ended
 from torch import Tensor
+from torch.nn import functional as F
 from torchvision.datasets import CIFAR10
 
 from vitcli.config import AugmentConfig, DataConfig
@@ -68,21 +69,51 @@ def test_augmentation_depends_on_the_draw_alone(cifar: Path, size: int) -> None:
     assert torch.equal(data.train_batch(ALL)[0], data.train_batch(ALL)[0])
 
 
-def test_every_shift_and_both_sides_occur(cifar: Path) -> None:
-    data = cifar10(cifar, augment=AugmentConfig(crop="pad", pad=1, flip=True))
+@pytest.mark.parametrize(("size", "pad", "reach"), [(32, 1, 1), (16, 1, 1), (16, 4, 2)])
+def test_every_shift_and_both_sides_occur(cifar: Path, size: int, pad: int, reach: int) -> None:
+    data = cifar10(cifar, img_size=size, augment=AugmentConfig(crop="pad", pad=pad, flip=True))
     plain = data.train_batch(ALL[:1])[0][0]
-    seen = set()
-    padded = torch.nn.functional.pad(plain, (1, 1, 1, 1), value=-1.0)
-    for draw in range(200):
+    seen, windows = set(), 2 * reach + 1
+    padded = F.pad(plain, (reach,) * 4, value=-1.0)
+    for draw in range(500):
         image = data.train_batch(ALL[:1], torch.tensor([draw]))[0][0]
-        # The image is flipped first and then shifted: so are the nine windows of its padding.
+        # The image is flipped first and then shifted: so are the windows of its padding.
         for flip in (False, True):
             source = padded.flip(2) if flip else padded
-            for y in range(3):
-                for x in range(3):
-                    if torch.equal(image, source[:, y : y + 32, x : x + 32]):
+            for y in range(windows):
+                for x in range(windows):
+                    if torch.equal(image, source[:, y : y + size, x : x + size]):
                         seen.add((flip, y, x))
-    assert len(seen) == 18
+    assert len(seen) == 2 * windows**2
+
+
+@pytest.mark.parametrize("size", [8, 16, 31])
+def test_smaller_images_are_resized_before_any_batch(
+    cifar: Path, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = cifar10(cifar).train_batch(ALL)[0]
+    data = cifar10(cifar, img_size=size, augment=AugmentConfig(crop="pad"))
+    expected = F.interpolate(whole, (size, size), mode="bilinear", antialias=True)
+    monkeypatch.setattr(F, "interpolate", None)
+    images = data.train_batch(ALL)[0]
+    assert (images - expected).abs().max() <= 1 / 255 + 1e-5  # half a byte, of a range of 2
+    assert data.train_batch(ALL, ALL)[0].shape == (50, 3, size, size)
+
+
+@pytest.mark.parametrize("size", [(16, 24), (32, 8), (24, 48)])
+def test_a_rectangle_is_the_middle_of_a_square(cifar: Path, size: tuple[int, int]) -> None:
+    augment, longer = AugmentConfig(crop="pad", flip=True), max(size)
+    data = cifar10(cifar, img_size=list(size), augment=augment)
+    square = cifar10(cifar, img_size=longer, augment=augment)
+    top, left = (longer - size[0]) // 2, (longer - size[1]) // 2
+    for order in ((ALL,), (ALL, ALL * 7919)):
+        images, labels = data.train_batch(*order)
+        theirs, of_theirs = square.train_batch(*order)
+        assert images.shape == (50, 3, *size)
+        assert images.is_contiguous()
+        assert torch.equal(images, theirs[:, :, top : longer - top, left : longer - left])
+        assert torch.equal(labels, of_theirs)
+    assert data.val_batch(ALL[:10])[0].shape == (10, 3, *size)
 
 
 def test_files_that_are_not_there_or_not_as_published(cifar: Path, tmp_path: Path) -> None:

@@ -50,6 +50,36 @@ def test_both_parts(folder: Path) -> None:
     torch.testing.assert_close(images[5], pixels / 127.5 - 1)
 
 
+def test_a_rectangle_is_a_crop_and_not_stretched(folder: Path) -> None:
+    data = images_of(folder, img_size=[16, 24], crop_pct=1.0)
+    images, _ = data.val_batch(torch.arange(8))
+    assert images.shape == (8, 3, 16, 24)
+    # 40 x 30 pixels, of which 24 x 18 cover the rectangle.
+    image = Image.open(folder / data.names("val")[5])
+    small = image.resize((24, 18), Image.Resampling.BILINEAR).crop((0, 1, 24, 17))
+    expected = torch.from_numpy(np.array(small)).permute(2, 0, 1) / 127.5 - 1
+    torch.testing.assert_close(images[5], expected)
+    augmented, _ = images_of(folder, img_size=[16, 24], augment=ALL).train_batch(
+        torch.arange(36), torch.arange(36)
+    )
+    assert augmented.shape == (36, 3, 16, 24)
+    assert augmented.abs().max() <= 1
+
+
+def test_training_crops_of_a_rectangle_are_stretched_as_those_of_a_square() -> None:
+    # Red is the place from left to right, green from top to bottom: their slopes are the scales.
+    places = np.indices((240, 240), dtype=np.uint8)
+    image = Image.fromarray(np.dstack([places[1], places[0], places[0]]))
+    crop = AugmentConfig(crop="inception", min_area=0.2)
+    transform = Transform(DataConfig(name="imagefolder", img_size=[16, 32], augment=crop))
+    pixels = torch.stack([transform(image, draw) for draw in range(200)]).float()
+    across = (pixels[:, 0, :, 28] - pixels[:, 0, :, 4]).mean(1) / 24
+    down = (pixels[:, 1, 14] - pixels[:, 1, 2]).mean(1) / 12
+    stretch = across / down
+    assert 0.72 < stretch.min() < 0.8
+    assert 1.25 < stretch.max() < 1.39
+
+
 def test_subsets_are_nested_and_balanced(folder: Path) -> None:
     whole = images_of(folder).names("train")
     for size in (3, 10, 35):
@@ -157,6 +187,8 @@ def test_bad_images_are_named_counted_and_left_out(folder: Path, workers: int) -
     row = data.names("train").index("train/c1/4.jpg")
     images, _ = data.train_batch(torch.tensor([row]))
     assert images.shape == (0, 3, 16, 16)
+    wide = images_of(folder, max_bad=2, img_size=[16, 24])
+    assert wide.train_batch(torch.tensor([row]))[0].shape == (0, 3, 16, 24)
     strict = images_of(folder, max_bad=1, workers=workers)
     with pytest.raises(BadImages, match=r"train/c\d/\d\.jpg: .*2 images .* data\.max_bad=1"):
         list(strict.batches("train", orders))

@@ -66,6 +66,18 @@ def test_images(size: int) -> None:
     assert torch.equal(images[:, 0], images[:, 2])
 
 
+@pytest.mark.parametrize("size", [(16, 25), (40, 16)])
+def test_a_rectangle_has_the_digit_in_its_middle(size: tuple[int, int]) -> None:
+    images, labels = whole(digits(img_size=list(size)))
+    square, of_square = whole(digits(img_size=16))
+    assert images.shape == (1797, 3, *size)
+    assert torch.equal(labels, of_square)
+    top, left = (size[0] - 16) // 2, (size[1] - 16) // 2
+    middle = images[:, :, top : top + 16, left : left + 16]
+    assert torch.equal(middle, square)
+    assert (images + 1).sum() == pytest.approx((square + 1).sum())  # and nothing around it
+
+
 def test_prefixes_are_balanced() -> None:
     data = digits()
     _, labels = data.train_batch(torch.arange(1297))

@@ -20,8 +20,9 @@ def glyphs(**options: Any) -> DataSource:
 
 
 @pytest.mark.parametrize("level", LEVELS)
-@pytest.mark.parametrize("img_size", [15, 16, 33])  # 15 and 33: no multiple of a vector's width
-def test_an_image_does_not_depend_on_its_batch(level: str, img_size: int) -> None:
+# 15 and 33: no multiple of a vector's width.
+@pytest.mark.parametrize("img_size", [15, 16, 33, [15, 33]])
+def test_an_image_does_not_depend_on_its_batch(level: str, img_size: int | list[int]) -> None:
     data = glyphs(level=level, img_size=img_size, num_classes=60)
     whole, labels = data.train_batch(torch.arange(300))
     for index in (
@@ -57,6 +58,26 @@ def test_images(level: str) -> None:
     assert images.min() >= -1
     assert images.max() <= 1
     assert images.flatten(1).unique(dim=0).shape[0] == 40
+
+
+@pytest.mark.parametrize("img_size", [[24, 48], [48, 24], [24, 31]])
+def test_letters_of_a_rectangle_are_those_of_a_square(img_size: list[int]) -> None:
+    index = torch.arange(400)
+    square, _ = glyphs(img_size=24).train_batch(index)
+    images, labels = glyphs(img_size=img_size).train_batch(index)
+    assert images.shape == (400, 3, *img_size)
+    assert torch.equal(labels, index % 10)
+    assert images.min() >= -1
+    assert images.max() <= 1
+    # White on black: from its rows and columns with ink, a letter's height, width and middle.
+    for axis, side in ((2, img_size[0]), (1, img_size[1])):
+        expected, ink = ((x[:, 0] > 0).any(axis).float() for x in (square, images))
+        # Stretched it would be 1.3 or 2 times as large, or more.
+        assert ink.sum(1).mean().item() == pytest.approx(expected.sum(1).mean().item(), rel=0.03)
+        middles = (ink * (torch.arange(side) + 0.5)).sum(1) / ink.sum(1)
+        assert middles.mean().item() == pytest.approx(side / 2, abs=0.2)
+        shifts = 0.04 * side / 3**0.5  # up to 4 % of the side, either way
+        assert 0.9 * shifts < middles.std() < shifts + 0.4
 
 
 def test_validation_is_disjoint_from_training() -> None:
@@ -105,6 +126,12 @@ def test_clutter_covers_the_edges_more_than_the_middle() -> None:
     )
     edge = [x[:, :, 0].std(-1).mean() for x in (colour, clutter)]  # how mixed the top row is
     assert edge[1] > 1.5 * edge[0]
+    colour, clutter = (
+        glyphs(level=level, img_size=[24, 72]).train_batch(index)[0] for level in LEVELS[1:]
+    )
+    for row in (0, -1):  # those of a rectangle are its own
+        for x in (colour[:, :, row], clutter[:, :, row]), (colour[..., row], clutter[..., row]):
+            assert x[1].std(-1).mean() > 1.3 * x[0].std(-1).mean()
 
 
 def test_all_faces_are_drawn() -> None:

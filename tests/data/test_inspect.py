@@ -34,13 +34,22 @@ def test_an_endless_set_cannot_be_walked(vitcli: Callable[..., Ended]) -> None:
 
 
 @pytest.mark.parametrize("data", ["glyphs", "imagefolder"])
+@pytest.mark.parametrize(("img_size", "height"), [("32", 34), ("[24,32]", 26)])
 def test_show_writes_a_sheet(
-    vitcli: Callable[..., Ended], folder: Path, tmp_path: Path, data: str
+    vitcli: Callable[..., Ended],
+    folder: Path,
+    tmp_path: Path,
+    data: str,
+    img_size: str,
+    height: int,
 ) -> None:
     place = [f"data.path={folder}"] if data == "imagefolder" else []
     sheet = tmp_path / "sheet.png"
-    ended = vitcli("data", "show", f"data={data}", *place, "data.img_size=32", "--out", str(sheet))
+    shown = [f"data={data}", *place, f"data.img_size={img_size}"]
+    ended = vitcli("data", "show", *shown, "--out", str(sheet))
     assert ended.code == 0, ended.err
+    assert vitcli("data", "check", *shown, "data.size=100").code == (2 if place else 0)
     pixels = np.asarray(Image.open(sheet))
-    assert pixels.shape[1] == 8 * 34 + 2
+    rows = 6 + (1 if place else 2)  # the folder has 8 images to validate on
+    assert pixels.shape[:2] == (rows * height + 2, 8 * 34 + 2)
     assert pixels.std() > 20

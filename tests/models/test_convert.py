@@ -402,8 +402,7 @@ def test_hugging_faces_names_in_memory_and_its_preprocessing(tmp_path: Path) -> 
 
 def run_folder(run: RunConfig, folder: Path) -> nn.Module:
     run.train = TrainConfig(steps=1)
-    size = (run.data.img_size, run.data.img_size)
-    model = randomize(build_model(run, size, run.data.num_classes))
+    model = randomize(build_model(run, run.data.height_width, run.data.num_classes))
     folder.mkdir()
     (folder / "config.yaml").write_text(dump(run))
     save_weights(folder, model, run)

@@ -29,17 +29,18 @@ _SMALLEST = 4
 
 
 class Transform:
-    """Makes bytes (3, S, S) of an image, with a draw as for training, without as for evaluation."""
+    """Makes bytes (3, H, W) of an image, with a draw as for training, without as for evaluation."""
 
     def __init__(self, config: DataConfig) -> None:
-        augment, side = config.augment, config.img_size
-        self.side = side
+        augment, self.size = config.augment, config.height_width
+        aspect = self.size[1] / self.size[0]
         common: dict[str, Any] = {"interpolation": config.interpolation, "use_prefetcher": True}
         # use_prefetcher: bytes out, for processes to hand over; the device scales them.
-        self._eval = transforms_imagenet_eval(side, crop_pct=config.crop_pct, **common)
+        self._eval = transforms_imagenet_eval(self.size, crop_pct=config.crop_pct, **common)
         self._train = transforms_imagenet_train(
-            side,
+            self.size,
             scale=(augment.min_area, 1.0),
+            ratio=(3 / 4 * aspect, 4 / 3 * aspect),  # of the crop: no more stretched than a square
             hflip=0.5 if augment.flip else 0.0,
             auto_augment=augment.randaugment,
             mean=(0.5, 0.5, 0.5),
@@ -50,7 +51,7 @@ class Transform:
         self._erase = RandomErasing(augment.erasing, device="cpu") if augment.erasing else None
 
     def __call__(self, image: Image.Image, draw: int | None) -> Tensor:
-        """Returns the image (3, S, S), uint8. Sets the global generators if there is a draw."""
+        """Returns the image (3, H, W), uint8. Sets the global generators if there is a draw."""
         if draw is None:
             plain: Tensor = self._eval(image)
             return plain
@@ -76,7 +77,7 @@ class Mix:
         self._mixup = Mixup(recipe.mixup, recipe.cutmix, label_smoothing=0, num_classes=num_classes)
 
     def __call__(self, images: Tensor, labels: Tensor, draw: int) -> Batch:
-        """Returns images (B, 3, S, S) and targets (B, K); of an odd batch all but the last.
+        """Returns images (B, 3, H, W) and targets (B, K); of an odd batch all but the last.
 
         Only a batch that an undecodable image was skipped from is odd: images are mixed in pairs.
         """

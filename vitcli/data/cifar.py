@@ -1,4 +1,7 @@
-"""cifar10, cifar100: 50,000 and 10,000 images of 32 x 32 pixels, held on the device as bytes."""
+"""cifar10, cifar100: 50,000 and 10,000 images of 32 x 32 pixels, held on the device as bytes.
+
+A rectangle shows the middle of an image that is as large as its longer side: proportions are kept.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ from vitcli.data.counter import bits, integers
 from vitcli.data.source import Batch, DataSource, Part
 from vitcli.data.subsets import balanced_order
 
+_SIDE = 32  # pixels of the images in the files
+_AT_ONCE = 1000  # images resized together: 12 MB as floats, where a whole part would be 600
 _SHIFT_X, _SHIFT_Y, _FLIP = range(3)  # streams of an image's draw
 
 
@@ -29,13 +34,17 @@ class Cifar(DataSource):
             ValueError: the files are not there or not the original ones, or data.size is too large.
         """
         self.num_classes = 10 if config.name == "cifar10" else 100
-        self.device, self._augment, self._side = device, config.augment, config.img_size
+        self.device, self._flip, self._size = device, config.augment.flip, config.height_width
+        # Smaller images are resized once, here; larger ones in each batch, to hold fewer bytes.
+        self._held = min(_SIDE, max(self._size))
+        pad = max(1, round(config.augment.pad * self._held / _SIDE))
+        self._pad = pad if config.augment.crop == "pad" else 0
         self._train = self._read(config, True, config.size)
         self._val = self._read(config, False, config.val_size)
         self.train_size, self.val_size = len(self._train[1]), len(self._val[1])
 
     def train_batch(self, index: Tensor, draw: Tensor | None = None) -> Batch:
-        """Returns training images (B, 3, S, S) in [-1, 1] and labels (B,)."""
+        """Returns training images (B, 3, H, W) in [-1, 1] and labels (B,)."""
         pixels, labels = self._train
         images = pixels[index]
         if draw is not None:
@@ -43,7 +52,7 @@ class Cifar(DataSource):
         return self._finished(images), labels[index]
 
     def val_batch(self, index: Tensor) -> Batch:
-        """Returns validation images (B, 3, S, S) in [-1, 1] and labels (B,)."""
+        """Returns validation images (B, 3, H, W) in [-1, 1] and labels (B,)."""
         pixels, labels = self._val
         return self._finished(pixels[index]), labels[index]
 
@@ -52,7 +61,7 @@ class Cifar(DataSource):
         return (self._train if part == "train" else self._val)[1][index]
 
     def _read(self, config: DataConfig, train: bool, most: int | None) -> Batch:
-        """Returns bytes (N, 3, 32, 32) and labels (N,)."""
+        """Returns bytes (N, 3, S, S), S at most 32, and labels (N,)."""
         reader = CIFAR10 if config.name == "cifar10" else CIFAR100
         try:
             # Checks the files against their published sums before it unpickles anything.
@@ -68,26 +77,33 @@ class Cifar(DataSource):
         labels = torch.tensor(files.targets)
         order = balanced_order(labels, config.seed)[:most]
         pixels = torch.from_numpy(files.data).permute(0, 3, 1, 2)[order].contiguous()
+        if self._held < _SIDE:
+            parts = [_resized(part.float(), self._held) for part in torch.split(pixels, _AT_ONCE)]
+            pixels = torch.cat([part.round().to(torch.uint8) for part in parts])
         return pixels.to(self.device), labels[order].to(self.device)
 
     def _varied(self, images: Tensor, draw: Tensor) -> Tensor:
-        """Returns the images (B, 3, H, W), bytes, shifted by up to `pad` pixels and flipped."""
-        side, pad = images.shape[-1], self._augment.pad if self._augment.crop == "pad" else 0
-        axis = torch.arange(side, device=images.device)
+        """Returns the images (B, 3, S, S), bytes, shifted by up to `pad` pixels and flipped."""
+        pad, axis = self._pad, torch.arange(self._held, device=images.device)
         rows = axis + integers(bits(0, _SHIFT_Y, draw), 2 * pad + 1)[:, None]
         columns = axis.expand(len(images), -1)
-        if self._augment.flip:
+        if self._flip:
             flip = integers(bits(0, _FLIP, draw), 2)[:, None] == 1
             columns = torch.where(flip, columns.flip(1), columns)
         columns = columns + integers(bits(0, _SHIFT_X, draw), 2 * pad + 1)[:, None]
         padded = F.pad(images, (pad, pad, pad, pad))  # black
         which = torch.arange(len(images), device=images.device)[:, None, None]
-        picked = padded[which, :, rows[:, :, None], columns[:, None, :]]  # (B, H, W, 3)
+        picked = padded[which, :, rows[:, :, None], columns[:, None, :]]  # (B, S, S, 3)
         return picked.permute(0, 3, 1, 2)
 
     def _finished(self, images: Tensor) -> Tensor:
         images = images.float() / 127.5 - 1
-        if self._side == images.shape[-1]:
-            return images.contiguous()
-        size = (self._side, self._side)
-        return F.interpolate(images, size, mode="bilinear", antialias=True).clamp(-1, 1)
+        (height, width), longer = self._size, max(self._size)
+        if longer > self._held:
+            images = _resized(images, longer).clamp(-1, 1)
+        top, left = (longer - height) // 2, (longer - width) // 2
+        return images[:, :, top : top + height, left : left + width].contiguous()
+
+
+def _resized(images: Tensor, side: int) -> Tensor:
+    return F.interpolate(images, (side, side), mode="bilinear", antialias=True)

@@ -71,7 +71,7 @@ class Decoded(DataSource):
         self._skipped: dict[str, str] = {}
 
     def train_batch(self, index: Tensor, draw: Tensor | None = None) -> Batch:
-        """Returns training images (B, 3, S, S) in [-1, 1] and labels (B,).
+        """Returns training images (B, 3, H, W) in [-1, 1] and labels (B,).
 
         Raises:
             BadImages: more than data.max_bad images cannot be decoded.
@@ -167,8 +167,7 @@ class _Part(Dataset[_Made]):
                 images.append(self._transform(image, number))
                 kept.append(i)
         if not images:  # a small batch, all of it bad
-            side = self._transform.side
-            none = torch.empty(0, 3, side, side, dtype=torch.uint8)
+            none = torch.empty(0, 3, *self._transform.size, dtype=torch.uint8)
             return none, torch.empty(0, dtype=torch.int64), bad
         # Decoded images are (S, S, 3) in memory: to stack them so takes 14 us each, not 50.
         pixels = torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)

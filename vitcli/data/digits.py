@@ -34,17 +34,21 @@ class Digits(DataSource):
         self.train_size = config.size or most
         self.val_size = min(config.val_size or _VAL_SIZE, _VAL_SIZE)
         grey = torch.from_numpy(pixels).float().view(-1, 1, 8, 8) / 8 - 1  # 0..16 -> [-1, 1]
-        size = (config.img_size, config.img_size)
-        grey = F.interpolate(grey, size, mode="bilinear", antialias=True).clamp(-1, 1)
+        height, width = config.height_width
+        side = min(height, width)
+        grey = F.interpolate(grey, (side, side), mode="bilinear", antialias=True).clamp(-1, 1)
+        # Whole and in proportion, in the middle of a rectangle, on their own background.
+        left, top = (width - side) // 2, (height - side) // 2
+        grey = F.pad(grey, (left, width - side - left, top, height - side - top), value=-1)
         self._images = grey[order].to(device)
         self._labels = torch.from_numpy(labels)[order].to(device)
 
     def train_batch(self, index: Tensor, draw: Tensor | None = None) -> Batch:
-        """Returns training images (B, 3, S, S) in [-1, 1] and labels (B,)."""
+        """Returns training images (B, 3, H, W) in [-1, 1] and labels (B,)."""
         return self._batch(index + _VAL_SIZE)
 
     def val_batch(self, index: Tensor) -> Batch:
-        """Returns validation images (B, 3, S, S) in [-1, 1] and labels (B,)."""
+        """Returns validation images (B, 3, H, W) in [-1, 1] and labels (B,)."""
         return self._batch(index)
 
     def _batch(self, row: Tensor) -> Batch:

@@ -44,23 +44,28 @@ class Glyphs(DataSource):
         self.num_classes = config.num_classes
         self.train_size = config.size or _MOST
         self.val_size = config.val_size
-        self._seed, self._side = config.seed, config.img_size
+        self._seed, self._size = config.seed, config.height_width
         self._colour, self._glyphs = config.level != "plain", 3 if config.level == "clutter" else 1
-        # About as large as the letters in an image (0.6 to 0.95 of its side), so that bilinear
-        # sampling neither skips pixels nor blurs.
-        ink = min(max(round(0.8 * self._side), 4), _LARGEST_CELL)
+        (height, width), side = self._size, min(self._size)
+        # About as large as the letters in an image (0.6 to 0.95 of its shorter side), so that
+        # bilinear sampling neither skips pixels nor blurs.
+        ink = min(max(round(0.8 * side), 4), _LARGEST_CELL)
         self._atlas = build_atlas(config.num_classes, ink, device)
-        self._axis = (torch.arange(self._side, device=device) * 2 + 1) / self._side - 1  # centres
+        # Half the shorter side is 1: a rectangle's letters have the proportions of a square's.
+        self._half = torch.tensor([width / side, height / side], device=device)
+        self._x, self._y = (  # centres of pixels
+            (torch.arange(n, device=device) * 2 + 1) / side - n / side for n in (width, height)
+        )
         self._streams = torch.arange(_PER_IMAGE + _PER_GLYPH * self._glyphs, device=device)
-        self._noise = _noise_bank(self._seed, (3 if self._colour else 1) * self._side**2, device)
+        self._noise = _noise_bank(self._seed, (3 if self._colour else 1) * height * width, device)
 
     def train_batch(self, index: Tensor, draw: Tensor | None = None) -> Batch:
-        """Returns training images (B, 3, S, S) in [-1, 1] and labels (B,)."""
+        """Returns training images (B, 3, H, W) in [-1, 1] and labels (B,)."""
         labels = index % self.num_classes
         return self._draw(index, labels), labels
 
     def val_batch(self, index: Tensor) -> Batch:
-        """Returns validation images (B, 3, S, S) in [-1, 1] and labels (B,)."""
+        """Returns validation images (B, 3, H, W) in [-1, 1] and labels (B,)."""
         labels = index % self.num_classes
         return self._draw(index + _MOST, labels), labels
 
@@ -83,7 +88,7 @@ class Glyphs(DataSource):
             image = image + ink[:, g, None] * (colours[1 + g] - image)
         window = integers(of_image[:, _WINDOW], _NOISE_WINDOWS)
         amplitude = 0.15 * share[:, _NOISE, None]  # of a range of 2, black to white
-        noise = self._noise[window].view(len(index), -1, self._side, self._side)
+        noise = self._noise[window].view(len(index), -1, *self._size)
         return (image + amplitude * noise).clamp_(-1, 1).expand(-1, 3, -1, -1).contiguous()
 
     def _colours(self, share: Tensor) -> list[Tensor]:
@@ -98,18 +103,19 @@ class Glyphs(DataSource):
         return [torch.where(swap, bright, dark), torch.where(swap, dark, bright), *neighbours]
 
     def _ink(self, random: Tensor, labels: Tensor) -> Tensor:
-        """Returns how much ink of each glyph is on each pixel, (B, glyphs, S, S) in [0, 1]."""
+        """Returns how much ink of each glyph is on each pixel, (B, glyphs, H, W) in [0, 1]."""
         atlas, share = self._atlas, uniform(random)
         letter = integers(random[..., _LETTER], self.num_classes)
         letter[:, 0] = labels
         cell = atlas.first[letter] + integers(random[..., _FACE], atlas.count[letter])
-        # Positions are in half images, -1 to 1 from edge to edge.
+        # Sizes are in half the shorter side; positions in half images, -1 to 1 from edge to edge.
         size = 0.6 + 0.35 * share[..., _SIZE]
         shift = 0.16 * share[..., _SHIFT_X : _SHIFT_Y + 1] - 0.08
         if self._glyphs > 1:
             # The letter smaller, its neighbours' middles on the edges: pieces of them are seen.
             size = size - 0.15
             shift[:, 1:] = _on_an_edge(random[:, 1:, _EDGE], share[:, 1:, _SHIFT_X])
+        shift = shift * self._half
         # From pixel to cell: undo the shift, the rotation (up to 20 degrees; its sine and cosine
         # from the tangent of half of it), the shear, and the size (longest sides, ink to image).
         half = 0.35 * share[..., _TURN] - 0.175
@@ -119,8 +125,8 @@ class Glyphs(DataSource):
         wide, high = size * (0.8 + 0.4 * share[..., _ASPECT]), size
         along_x = torch.stack([(cos - shear * sin) / wide, -sin / high], -1)
         along_y = torch.stack([(sin + shear * cos) / wide, cos / high], -1)
-        x = (self._axis - shift[..., :1])[..., None] * along_x[..., None, :]  # (B, glyphs, S, 2)
-        y = (self._axis - shift[..., 1:])[..., None] * along_y[..., None, :]
+        x = (self._x - shift[..., :1])[..., None] * along_x[..., None, :]  # (B, glyphs, W, 2)
+        y = (self._y - shift[..., 1:])[..., None] * along_y[..., None, :]
         grid = (x * atlas.ink)[..., None, :, :] + (y * atlas.ink)[..., None, :]
         cells, grid = atlas.cells[cell.flatten()], grid.flatten(0, 1)
         return F.grid_sample(cells, grid, align_corners=False).view(*cell.shape, *grid.shape[1:3])

@@ -16,7 +16,7 @@ Order = tuple[Tensor, ...]  # what a batch is made of: (index,) or (index, draw)
 class DataSource(Protocol):
     """A labelled data set with a training and a validation part.
 
-    An index is an int64 tensor (B,) of positions in the part, on `device`. Images are (B, 3, S, S)
+    An index is an int64 tensor (B,) of positions in the part, on `device`. Images are (B, 3, H, W)
     float32 in [-1, 1], labels (B,) int64, both on the device that the set was built for. The image
     at a position does not depend on the rest of the batch.
 

@@ -59,7 +59,7 @@ def estimate(plan: Plan) -> Group:
 
 def cost(config: RunConfig) -> tuple[int, float]:
     """Returns (parameters, training FLOPs by the paper's rule) of a run."""
-    size = (config.data.img_size, config.data.img_size)
+    size = config.data.height_width
     classes = config.data.num_classes or _UNKNOWN_CLASSES
     with torch.device("meta"):
         parameters, macs = perf.count(build_model(config, size, classes), size)

@@ -184,11 +184,12 @@ def describe(config: RunConfig) -> str:
     amount = every if data.size is None else f"{data.size:,}"
     kind = f"{data.level}, " if data.name == "glyphs" else ""
     classes = "its own" if data.num_classes is None else f"{data.num_classes:,}"
+    pixels = "x".join(str(side) for side in dict.fromkeys(data.height_width))
     unit = next(k for k in ("steps", "images", "epochs") if getattr(train, k) is not None)
     length = f"{float(getattr(train, unit)):,.12g} {unit}"
     return (
         f"model {config.model.name}; upstream {data.name} ({kind}{amount} images of "
-        f"{data.img_size} pixels, {classes} classes); {length} in batches of "
+        f"{pixels} pixels, {classes} classes); {length} in batches of "
         f"{train.batch_size}; few-shot: {config.evals.draws} draws, l2 = {config.evals.l2:g}"
     )
 

@@ -131,8 +131,8 @@ def _read_path(
     # Not recorded in the training state of a run, nor in the weights of older runs.
     if record is None and weights.parent.name == "checkpoints" and run.exists():
         config = read_config(run)
-        size = (config.data.img_size, config.data.img_size)
-        return _known("vitcli", config, tensors, Preprocess(size), [], overrides)
+        preprocess = Preprocess(config.data.height_width)
+        return _known("vitcli", config, tensors, preprocess, [], overrides)
     found = _found(weights, tensors, record)
     if record is None:
         return infer(found, overrides, img_size)
