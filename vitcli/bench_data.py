@@ -33,8 +33,9 @@ class _MadeCifar(Cifar):
     """CIFAR-10 in all but its pixels."""
 
     def _read(self, config: object, train: bool, most: int | None) -> Batch:
-        pixels = torch.randint(0, 256, (50000 if train else 10000, 3, 32, 32), dtype=torch.uint8)
-        return pixels.to(self.device), torch.randint(0, 10, (len(pixels),)).to(self.device)
+        shape = (50000 if train else 10000, 3, self._held, self._held)
+        pixels = torch.randint(0, 256, shape, dtype=torch.uint8, device=self.device)
+        return pixels, torch.randint(0, 10, (len(pixels),), device=self.device)
 
 
 def bench_data(console: Console) -> None:
