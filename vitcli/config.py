@@ -94,6 +94,9 @@ class DataConfig:
     num_classes: int | None = at_least(2, 10)  # null: those that the images have
     level: str = choice("plain", "colour", "clutter")  # of glyphs
     seed: int = at_least(0, 0)  # which images there are; the run's own seed does not change them
+    stream: bool = (
+        False  # of hfds, wds: read in order, shuffled in a buffer; size: the first so many
+    )
     splits: list[str] = field(default_factory=lambda: ["train", "validation"])  # of hfds, wds
     columns: list[str] = field(default_factory=lambda: ["image", "label"])  # of hfds
     workers: int = at_least(0, 2)  # processes that decode; 0: this one
@@ -204,6 +207,8 @@ def run_id(config: RunConfig) -> str:
     identity = {k: v for k, v in asdict(config).items() if k not in _NOT_IDENTITY}
     identity["data"] = {k: v for k, v in identity["data"].items() if k not in _NOT_IDENTITY_OF_DATA}
     identity["finetune"].pop("source")  # a place; the weights' hash stays
+    if not config.data.stream:
+        del identity["data"]["stream"]  # as it was before there were streams
     if config.data.alias is not None:
         del identity["data"]["path"]
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:10]

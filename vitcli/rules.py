@@ -11,6 +11,7 @@ from vitcli.config import AugmentConfig, DataConfig, RunConfig, backbone_stride,
 
 NUM_CLASSES = {"digits": 10, "cifar10": 10, "cifar100": 100}  # sets whose classes are known
 OWN = ("imagefolder", "imagenet", "hfds", "wds")  # sets of encoded images at data.path
+STREAMED = ("hfds", "wds")  # those that can be read as streams
 _DOWNSTREAM = ("digits", "cifar10", "cifar100", *OWN)
 _RANDAUGMENT = re.compile(r"rand(-(m|n|w|p|mstd|mmax|inc|t)[0-9.]+)*")
 
@@ -72,6 +73,11 @@ def _validate_finetune(config: RunConfig) -> None:
         )
     if not 0 < finetune.dev_share < 1:
         raise ValueError(f"finetune.dev_share={finetune.dev_share}: a number between 0 and 1")
+    if finetune.lr_grid and config.data.stream:
+        raise ValueError(
+            f"finetune.lr_grid={finetune.lr_grid} with data.stream=true: "
+            "a stream has no dev split; set recipe.lr"
+        )
     if finetune.lr_grid and config.data.size is None and config.data.name == "glyphs":
         raise ValueError("finetune.lr_grid with data.size=null: glyphs has no end to split")
     if config.recipe.polyak >= 1:
@@ -133,6 +139,10 @@ def _validate_own(data: DataConfig) -> None:
             raise ValueError(f"data.{key}={getattr(data, key)}: two names")
     if not 0 < data.crop_pct <= 1:
         raise ValueError(f"data.crop_pct={data.crop_pct}: above 0, at most 1")
+    if data.stream and data.name not in STREAMED:
+        raise ValueError(
+            f"data.stream=true with data.name={data.name}: only for {', '.join(STREAMED)}"
+        )
     if data.real_labels is not None and data.name != "imagenet":
         raise ValueError(f"data.real_labels={data.real_labels}: only for data.name=imagenet")
 

@@ -20,7 +20,8 @@ from vitcli.checkpoint import Stateful, load_state, save_state
 from vitcli.config import RunConfig, num_steps
 from vitcli.data import Batch, DataSource, Order
 from vitcli.data.augment import Mix
-from vitcli.data.order import batch_draw, batch_index
+from vitcli.data.decoded import BadImages
+from vitcli.data.readers import some
 from vitcli.files import write_text
 from vitcli.optim import build_optimizer, lr_at
 
@@ -99,23 +100,36 @@ class Trainer:
             self._batches = None  # ends the worker processes
 
     def train_step(self) -> Tensor:
-        """Returns the batch's mean loss, and moves the weights by one optimizer step."""
+        """Returns the batch's mean loss, and moves the weights by one optimizer step.
+
+        The mean is over the images that could be decoded.
+
+        Raises:
+            BadImages: there is none.
+        """
         config = self.config
         if config.recipe.dropout > 0:
             torch.manual_seed(hash((config.seed, self.step)))
         if self._batches is None:
             self._batches = self.data.batches("train", self._orders())
-        parts = config.train.accumulate
+        size, parts, seen = config.train.batch_size, config.train.accumulate, 0
         total = torch.zeros((), device=self.device)
         for part, (images, labels) in enumerate(itertools.islice(self._batches, parts)):
+            if not len(images):
+                continue
+            seen += len(images)
+            share = len(images) / size
             if self._mix is not None:
                 images, labels = self._mix(images, labels, hash((config.seed, self.step, part)))
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
                 logits = self.model(images)
             smoothing = config.recipe.label_smoothing
-            loss = cross_entropy(logits.float(), labels, label_smoothing=smoothing) / parts
+            loss = cross_entropy(logits.float(), labels, label_smoothing=smoothing) * share
             torch.autograd.backward(loss)
             total += loss.detach()
+        if seen < size:
+            self._make_up(size, seen)
+            total *= size / seen
         if config.recipe.grad_clip > 0:
             nn.utils.clip_grad_norm_(self.model.parameters(), config.recipe.grad_clip)
         for group in self.optimizer.param_groups:
@@ -126,8 +140,22 @@ class Trainer:
             self._averaged.update_parameters(self.model)
         return total
 
+    def _make_up(self, size: int, seen: int) -> None:
+        """Scales the gradient of `seen` images, shares of a batch of `size`, to their mean."""
+        if not seen:
+            names = some(list(self.data.skipped()))
+            raise BadImages(
+                f"step {self.step + 1}: none of its {size} images can be decoded; "
+                f"skipped so far: {names}"
+            )
+        for parameter in self.model.parameters():
+            if parameter.grad is not None:
+                parameter.grad *= size / seen
+
     def _parts(self) -> dict[str, Stateful]:
-        parts: dict[str, Stateful] = {"model": self.model, "optimizer": self.optimizer}
+        parts: dict[str, Stateful] = {
+            "model": self.model, "optimizer": self.optimizer, "data": self.data
+        }  # fmt: skip
         return parts if self._averaged is None else parts | {"average": self._averaged}
 
     def _orders(self) -> Iterator[Order]:
@@ -135,14 +163,13 @@ class Trainer:
 
         Drawn for many steps at once: a draw costs 0.5 ms.
         """
-        seed, size, train = self.config.seed, self.data.train_size, self.config.train
+        train = self.config.train
         block, row = divmod(self.step, _INDEXED_STEPS)
         for step in itertools.count(block):
             many = _INDEXED_STEPS * train.batch_size
-            index = batch_index(seed, size, step, many, self.data.device)
-            draw = batch_draw(seed, size, step, index)
             shape = (_INDEXED_STEPS * train.accumulate, -1)
-            orders = list(zip(index.view(shape), draw.view(shape), strict=True))
+            order = self.data.order(self.config.seed, step, many)
+            orders = list(zip(*(entries.view(shape) for entries in order), strict=True))
             yield from orders[row * train.accumulate :]
             row = 0
 

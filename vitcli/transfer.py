@@ -173,5 +173,9 @@ class DevSplit(DataSource):
         """Returns the images that could not be decoded so far, and why."""
         return self._data.skipped()
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes over what an earlier part of the run skipped."""
+        self._data.load_state_dict(state_dict)
+
     def _rows(self, part: Part) -> Tensor:
         return self._kept if part == "train" else self._held

@@ -18,8 +18,8 @@ from torch import nn
 
 from vitcli.bench import trainer_of
 from vitcli.compose import compose
-from vitcli.config import AugmentConfig, DataConfig
-from vitcli.data.augment import Transform, decode
+from vitcli.config import AugmentConfig, DataConfig, RecipeConfig
+from vitcli.data.augment import Mix, Transform, decode
 from vitcli.data.decoded import BadImages, Decoded
 from vitcli.evals.real import RealLabels
 from vitcli.trainer import Interrupted, Trainer
@@ -192,6 +192,93 @@ def test_bad_images_are_named_counted_and_left_out(folder: Path, workers: int) -
     strict = images_of(folder, max_bad=1, workers=workers)
     with pytest.raises(BadImages, match=r"train/c\d/\d\.jpg: .*2 images .* data\.max_bad=1"):
         list(strict.batches("train", orders))
+
+
+def resumable(folder: Path, place: Path, *more: str) -> Trainer:
+    config = compose(
+        [
+            "data=imagefolder",
+            f"data.path={folder}",
+            "data.workers=0",
+            *SMALL,
+            "train.steps=9",
+            *more,
+        ]
+    )
+    torch.manual_seed(0)
+    trainer = trainer_of(config)
+    trainer.folder = place
+    place.mkdir(exist_ok=True)
+    trainer.resume()
+    return trainer
+
+
+def test_what_was_skipped_before_a_stop_counts(folder: Path, tmp_path: Path) -> None:
+    names = spoil(folder)
+    trainer = resumable(folder, tmp_path / "run", "data.max_bad=1")
+    with pytest.raises(Interrupted):
+        trainer.train(lambda record: None, lambda: bool(trainer.data.skipped()))
+    assert len(trainer.data.skipped()) == 1
+    trainer = resumable(folder, tmp_path / "run", "data.max_bad=1")
+    assert trainer.step < 4.5  # in the first epoch: the other is still to come
+    with pytest.raises(BadImages, match=r"2 images .* data\.max_bad=1"):
+        trainer.train(lambda record: None, lambda: False)
+    trainer = resumable(folder, tmp_path / "run", "data.max_bad=2")
+    trainer.train(lambda record: None, lambda: False)
+    assert set(trainer.data.skipped()) == names
+
+
+def test_the_mean_is_over_the_images_that_are_left(folder: Path, tmp_path: Path) -> None:
+    # Micro-batches of one image: those that are empty have no share, the others a larger one.
+    spoil(folder)
+    settings = ["data.max_bad=2", "recipe.optimizer=sgd", "train.batch_size=36"]
+    whole = resumable(folder, tmp_path / "a", *settings)
+    parts = resumable(folder, tmp_path / "b", *settings, "train.accumulate=36")
+    losses = whole.train_step(), parts.train_step()
+    assert len(whole.data.skipped()) == len(parts.data.skipped()) == 2
+    torch.testing.assert_close(*losses)
+    for a, b in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_a_batch_without_an_image_stops_and_names_what_was_skipped(
+    folder: Path, tmp_path: Path
+) -> None:
+    for file in folder.glob("train/*/*"):
+        file.write_text("not an image")
+    trainer = resumable(folder, tmp_path / "run", "data.max_bad=99", "train.batch_size=2")
+    first = trainer.data.names("train")
+    with pytest.raises(BadImages, match=r"step 1: none of its 2 images .* train/c\d/") as stopped:
+        trainer.train(lambda record: None, lambda: False)
+    assert sum(name in str(stopped.value) for name in first) == 2
+    assert not (tmp_path / "run/checkpoints").exists()
+
+
+def test_the_odd_image_of_a_batch_is_not_mixed() -> None:
+    images, labels = torch.rand(5, 3, 8, 8), torch.tensor([0, 1, 2, 1, 0])
+    mix = Mix(RecipeConfig(mixup=0.5, cutmix=1.0), 3)
+    for size in (1, 4, 5):
+        mixed, targets = mix(images[:size].clone(), labels[:size], 3)
+        assert mixed.shape == (size, 3, 8, 8)
+        torch.testing.assert_close(targets.sum(1), torch.ones(size))
+        if size > 1:
+            assert not torch.equal(mixed[:4], images[:4])
+        if size % 2:
+            assert torch.equal(mixed[-1], images[size - 1])
+            assert targets[-1].tolist() == torch.eye(3)[labels[size - 1]].tolist()
+
+
+def test_files_that_are_no_images_are_said_once(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    images_of(folder)
+    assert not caplog.messages
+    for name in ("a.txt", "b.TXT", "c.json", "README"):
+        (folder / "train/c0" / name).write_text("")
+    (folder / "train/list.csv").write_text("")  # beside the classes
+    images_of(folder)
+    (line,) = caplog.messages
+    assert line == f"{folder / 'train'}: 4 files that are no images: .json, .txt, README"
 
 
 def test_a_run_stops_with_the_bad_image_s_name_and_goes_on_if_allowed(

@@ -18,12 +18,17 @@ def test_check_counts_and_names_what_is_broken(vitcli: Callable[..., Ended], fol
     rows = [line.split("│")[1:-1] for line in ended.out.splitlines() if "│" in line]
     cells = {row[0].strip(): [c.strip() for c in row[1:5]] for row in rows}
     assert cells == {"train": ["36", "12 to 12", "0", "0"], "val": ["8", "0 to 4", "1", "0"]}
+    assert "val has no images of c2" in ended.out
     (folder / "train/c1/4.jpg").write_text("not an image")
-    (folder / "train/c9").mkdir()
+    for i in range(9, 21):
+        (folder / f"train/c{i}").mkdir()
     ended = vitcli("data", "check", *settings)
     assert ended.code == 1
     assert "train/c1/4.jpg: not an image" in ended.out
-    assert "4 classes" in ended.out
+    assert "15 classes" in ended.out
+    assert f"train has no images of {', '.join(f'c{i}' for i in range(9, 19))} and 2 more" in (
+        ended.out
+    )
     assert "0 to 12" in ended.out
 
 

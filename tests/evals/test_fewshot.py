@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from vitcli.config import DataConfig, EvalsConfig
-from vitcli.data import build_data
+from vitcli.data import Batch, build_data
+from vitcli.data.digits import Digits
 from vitcli.evals.fewshot import FewShot, draw_supports, ridge_scores
 
 CPU = torch.device("cpu")
@@ -127,3 +128,72 @@ def test_errors() -> None:
         fewshot(l2=0.0)
     with pytest.raises(ValueError, match=r"evals\.shots=\[5, 200\].*at most 12\d training"):
         fewshot(shots=[5, 200])
+
+
+class Seen(Pixels):
+    """Counts what it is shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.images = 0
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        self.images += len(images)
+        return super().forward_features(images)
+
+
+def test_only_the_supports_are_computed() -> None:
+    data = build_data(DataConfig(name="digits", img_size=8), CPU)
+    labels = data.labels("train", torch.arange(data.train_size))
+    needed = draw_supports(labels, 5, 4, seed=0).unique().numel()
+    model = Seen()
+    results = dict(fewshot(shots=[2, 5]).run(model))
+    assert model.images == needed + data.val_size < data.train_size
+    # As when every training image was computed.
+    train, test = (
+        batch[0][:, 0].flatten(1).double()
+        for batch in (data.train_batch(torch.arange(1297)), data.val_batch(torch.arange(500)))
+    )
+    answers = data.labels("val", torch.arange(500))
+    for shots in (2, 5):
+        rows = draw_supports(labels, shots, 4, seed=0)
+        targets = nn.functional.one_hot(labels[rows], 10).double() * 2 - 1
+        right = ridge_scores(train[rows], targets, test, 1.0).argmax(-1) == answers
+        top1 = right.double().mean(-1).mean().item()
+        assert results[f"fewshot/digits/{shots}shot"] == pytest.approx(top1, rel=1e-12)
+
+
+def test_a_row_that_is_out_changes_nothing_in_the_order_of_the_others() -> None:
+    labels = torch.arange(30) % 3
+    rows = draw_supports(labels, 5, 8, seed=1)
+    without = labels.clone()
+    without[rows[0, 2]] = -1  # of class 0
+    others = draw_supports(without, 5, 8, seed=1)
+    for before, after in zip(rows.tolist(), others.tolist(), strict=True):
+        assert after[5:] == before[5:]
+        kept = [row for row in before[:5] if row != rows[0, 2]]
+        assert after[: len(kept)] == kept
+        assert len(set(after[:5])) == 5
+
+
+def test_the_next_image_stands_in_for_a_broken_one() -> None:
+    class Broken(Digits):
+        """Its training image `hole` cannot be decoded."""
+
+        hole = -1
+
+        def train_batch(self, index: Tensor, draw: Tensor | None = None) -> Batch:
+            return super().train_batch(index[index != self.hole])
+
+    data = Broken(DataConfig(name="digits", img_size=8), CPU)
+    labels = data.labels("train", torch.arange(data.train_size))
+    rows = draw_supports(labels, 3, 2, seed=0)
+    evaluator = FewShot(EvalsConfig(downstream="digits", shots=[3], draws=2), data, 0, CPU)
+    data.hole = int(rows[0, 4])
+    left, needed, features = evaluator._supports(Pixels())
+    assert left[data.hole] == -1
+    assert (left != labels).sum() == 1
+    assert data.hole not in needed
+    assert set(draw_supports(left, 3, 2, seed=0).flatten().tolist()) == set(needed.tolist())
+    images, _ = data.train_batch(needed)
+    assert torch.equal(features, images[:, 0].flatten(1).double())

@@ -12,6 +12,7 @@ from vitcli.data.decoded import Decoded
 from vitcli.data.digits import Digits
 from vitcli.data.glyphs import Glyphs
 from vitcli.data.source import Batch, DataSource, Order, Part
+from vitcli.data.streamed import Streamed
 
 __all__ = ["Batch", "DataSource", "Order", "Part", "build_data"]
 
@@ -29,7 +30,7 @@ def build_data(config: DataConfig, device: torch.device) -> DataSource:
         "cifar100": Cifar,
         "imagefolder": Decoded,
         "imagenet": Decoded,
-        "hfds": Decoded,
-        "wds": Decoded,
+        "hfds": Streamed if config.stream else Decoded,
+        "wds": Streamed if config.stream else Decoded,
     }
     return sources[config.name](config, device)

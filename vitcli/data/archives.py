@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import tarfile
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from vitcli.config import DataConfig
 from vitcli.data.source import Part
 
+_BUILDERS = {".parquet": "parquet", ".arrow": "arrow", ".tar": "webdataset"}  # of datasets
+_T = TypeVar("_T")
+_IMAGES = ("jpg", "jpeg", "png", "webp", "ppm", "pgm")
+
 
 class HuggingFaceReader:
-    """A data set saved by `datasets` at data.path, or one of the Hub with that name.
-
-    Its splits, image and label columns are named by data.splits and data.columns.
-    """
+    """One split of what `open_rows` finds."""
 
     def __init__(self, config: DataConfig, part: Part) -> None:
         """Opens the split; from the Hub only if data.download.
@@ -24,37 +26,14 @@ class HuggingFaceReader:
         Raises:
             ValueError: there is no such data set, split or column, or `datasets` is not installed.
         """
-        try:
-            import datasets
-        except ImportError:
-            raise ValueError("data.name=hfds needs datasets: pip install 'vitcli[data]'") from None
-        path = str(config.path)
-        if Path(path).is_dir():
-            found = datasets.load_from_disk(path)
-        elif config.download:
-            found = datasets.load_dataset(path, cache_dir=config.root)
-        else:
-            raise ValueError(
-                f"data.path={path}: no such folder; data.download=true looks for it on the Hub"
-            )
-        split = config.splits[part == "val"]
-        if not isinstance(found, datasets.DatasetDict) or split not in found:
-            have = ", ".join(found) if isinstance(found, datasets.DatasetDict) else "none"
-            raise ValueError(
-                f"data.splits={config.splits}: {path} has no split {split}, but {have}"
-            )
-        rows = found[split]
+        rows = open_rows(config, part)
         image, label = config.columns
-        for column in (image, label):
-            if column not in rows.column_names:
-                have = ", ".join(rows.column_names)
-                raise ValueError(f"data.columns={config.columns}: {path} has {have}")
         self.labels = [int(number) for number in rows[label]]
         feature = rows.features[label]
         names = getattr(feature, "names", None)
         self.classes = names or [str(i) for i in range(max(self.labels) + 1)]
-        self._images = rows.select_columns([image]).cast_column(image, datasets.Image(decode=False))
-        self._column, self._split = image, split
+        self._images, self._column = rows.select_columns([image]), image
+        self._split = config.splits[part == "val"]
 
     def read(self, row: int) -> bytes:
         """Returns the image's file."""
@@ -76,9 +55,12 @@ class ShardReader:
     def __init__(self, config: DataConfig, part: Part) -> None:
         """Lists the samples. Raises ValueError if there are none, or one has no class."""
         folder, split = Path(str(config.path)), config.splits[part == "val"]
-        self._shards = sorted(folder.glob(f"{split}*.tar"))
-        if not self._shards:
-            raise ValueError(f"data.path={folder}: no shards {split}*.tar")
+        if "://" in str(config.path):
+            raise ValueError(
+                f"data.path={config.path}: a URL is a stream, data.stream=true; "
+                "few-shot evaluation needs files"
+            )
+        self._shards = find_shards(folder, split)
         self.labels: list[int] = []
         self._images: list[tuple[int, int, int, str]] = []  # shard, offset, bytes, name
         for number, shard in enumerate(self._shards):
@@ -104,27 +86,114 @@ class ShardReader:
         return f"{self._shards[shard].name}/{name}"
 
     def _list(self, number: int, shard: Path) -> None:
-        labels: dict[str, int] = {}
-        images: dict[str, tuple[int, int, int, str]] = {}
+        def place(tar: tarfile.TarFile, file: tarfile.TarInfo) -> tuple[int, int, int, str]:
+            return number, file.offset_data, file.size, file.name
+
         try:
             with tarfile.open(shard, "r:") as tar:
-                for member in tar:
-                    folder, _, base = member.name.rpartition("/")
-                    key, _, kind = base.partition(".")
-                    key = f"{folder}/{key}"
-                    if kind.lower() in ("jpg", "jpeg", "png", "webp", "ppm", "pgm"):
-                        images[key] = (number, member.offset_data, member.size, member.name)
-                    elif kind in ("cls", "json"):
-                        labels[key] = _label(tar.extractfile(member), kind)
-        except (tarfile.TarError, ValueError, KeyError) as error:
+                for image, label in samples(tar, place):
+                    self.labels.append(label)
+                    self._images.append(image)
+        except (tarfile.TarError, ValueError) as error:
             raise ValueError(f"{shard}: {error}") from None
-        for key, image in images.items():
-            if key not in labels:
-                raise ValueError(f"{shard}: {image[3]} has no class in .cls, nor as label in .json")
-            self.labels.append(labels[key])
-            self._images.append(image)
 
 
-def _label(file: Any, kind: str) -> int:
+def open_rows(config: DataConfig, part: Part) -> Any:
+    """Returns a split's image and label columns, images not decoded: as a stream if data.stream.
+
+    data.path is a folder saved by `datasets`, one of `split_files`, or the name of a set of the
+    Hub; data.splits and data.columns name its splits and columns.
+
+    Raises:
+        ValueError: there is no such data set, split or column, or `datasets` is not installed.
+    """
+    try:
+        import datasets
+    except ImportError:
+        raise ValueError("data.name=hfds needs datasets: pip install 'vitcli[data]'") from None
+    path, split = str(config.path), config.splits[part == "val"]
+    options = {"cache_dir": config.root, "streaming": config.stream}
+    try:
+        if not Path(path).is_dir():
+            if not config.download:
+                raise ValueError(
+                    f"data.path={path}: no such folder; data.download=true looks for it on the Hub"
+                )
+            found = datasets.load_dataset(path, **options)
+        elif any((Path(path) / name).exists() for name in ("dataset_dict.json", "state.json")):
+            found = datasets.load_from_disk(path)
+        else:
+            files = [str(file) for file in split_files(config, split)]
+            kind = _BUILDERS[Path(files[0]).suffix]
+            found = datasets.load_dataset(kind, data_files={split: files}, **options)
+    except FileNotFoundError as error:
+        raise ValueError(f"data.path={path}: {str(error).splitlines()[0]}") from None
+    if not isinstance(found, dict) or split not in found:
+        have = ", ".join(found) if isinstance(found, dict) else "none"
+        raise ValueError(f"data.splits={config.splits}: {path} has no split {split}, but {have}")
+    rows = found[split]
+    for column in config.columns:
+        if column not in (rows.column_names or []):
+            have = ", ".join(rows.column_names or ["none that is known"])
+            raise ValueError(f"data.columns={config.columns}: {path} has {have}")
+    image = config.columns[0]
+    return rows.select_columns(config.columns).cast_column(image, datasets.Image(decode=False))
+
+
+def split_files(config: DataConfig, split: str) -> list[Path]:
+    """Returns a split's files of rows: of its name and more, or in a folder of its name.
+
+    Raises:
+        ValueError: there are none, or several kinds.
+    """
+    folder = Path(str(config.path))
+    found = [file for file in sorted(folder.rglob("*")) if file.suffix in _BUILDERS]
+    files = [
+        file
+        for file in found
+        if file.name.startswith(split) or split in file.relative_to(folder).parts[:-1]
+    ]
+    if len({file.suffix for file in files}) != 1:
+        raise ValueError(
+            f"data.path={folder}: not saved by datasets, and no files {split}* of one kind: "
+            f"{', '.join(_BUILDERS)}"
+        )
+    return files
+
+
+def find_shards(folder: Path, split: str) -> list[Path]:
+    """Returns <split>*.tar in the folder. Raises ValueError if there are none."""
+    shards = sorted(folder.glob(f"{split}*.tar"))
+    if not shards:
+        raise ValueError(f"data.path={folder}: no shards {split}*.tar")
+    return shards
+
+
+def samples(
+    tar: tarfile.TarFile, take: Callable[[tarfile.TarFile, tarfile.TarInfo], _T]
+) -> Iterator[tuple[_T, int]]:
+    """Yields what `take` makes of each image, and its class. Raises ValueError where none is."""
+    labels: dict[str, int] = {}
+    images: dict[str, tuple[_T, str]] = {}
+    for member in tar:
+        folder, _, base = member.name.rpartition("/")
+        key, _, kind = base.partition(".")
+        key = f"{folder}/{key}"
+        if kind.lower() in _IMAGES:
+            images[key] = take(tar, member), member.name
+        elif kind in ("cls", "json"):
+            label = _label(tar.extractfile(member), kind)
+            labels |= {} if label is None else {key: label}
+        if key in images and key in labels:
+            yield images.pop(key)[0], labels.pop(key)
+    for _, name in images.values():
+        raise ValueError(f"{name} has no class in .cls, nor as label in .json")
+
+
+def _label(file: Any, kind: str) -> int | None:
     text = file.read().decode()
-    return int(text if kind == "cls" else json.loads(text)["label"])
+    if kind == "cls":
+        return int(text)
+    found = json.loads(text)
+    label = found.get("label") if isinstance(found, dict) else None
+    return None if label is None else int(label)

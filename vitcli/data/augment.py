@@ -19,6 +19,7 @@ from timm.data.mixup import Mixup
 from timm.data.random_erasing import RandomErasing
 from timm.data.transforms_factory import transforms_imagenet_eval, transforms_imagenet_train
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from vitcli.config import DataConfig, RecipeConfig
 from vitcli.data.source import Batch
@@ -77,15 +78,16 @@ class Mix:
         self._mixup = Mixup(recipe.mixup, recipe.cutmix, label_smoothing=0, num_classes=num_classes)
 
     def __call__(self, images: Tensor, labels: Tensor, draw: int) -> Batch:
-        """Returns images (B, 3, H, W) and targets (B, K); of an odd batch all but the last.
+        """Returns images (B, 3, H, W) and targets (B, K); the last of an odd batch is not mixed.
 
         Only a batch that an undecodable image was skipped from is odd: images are mixed in pairs.
         """
         even = len(images) // 2 * 2
         with kept_random():
             np.random.seed(draw % 2**32)
-            mixed: Batch = self._mixup(images[:even], labels[:even])
-        return mixed
+            _, targets = self._mixup(images[:even], labels[:even])  # in place
+        last = one_hot(labels[even:], targets.shape[1]).to(targets)
+        return images, torch.cat([targets, last])
 
 
 def decode(data: bytes) -> Image.Image:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -18,23 +18,81 @@ from torch.utils.data import DataLoader, Dataset
 
 from vitcli.config import DataConfig
 from vitcli.data.augment import Transform, decode, kept_random
-from vitcli.data.readers import Reader, open_part
+from vitcli.data.readers import Files, Reader, open_part
 from vitcli.data.source import Batch, DataSource, Order, Part
 from vitcli.data.subsets import balanced_order
 
 _log = logging.getLogger(__name__)
-_Made = tuple[Tensor, Tensor, list[tuple[str, str]]]  # bytes, labels, (name, reason) of bad images
+Bad = list[tuple[str, str]]  # names of images that cannot be decoded, and why
+Made = tuple[Tensor, Tensor, Bad]  # bytes, labels
 
 
 class BadImages(RuntimeError):
-    """More images than data.max_bad cannot be decoded."""
+    """More images than data.max_bad cannot be decoded, or all of a training batch."""
 
 
-class Decoded(DataSource):
-    """Images that a reader finds; both parts' subsets are balanced prefixes.
+class Decoding(DataSource):
+    """What decodes in worker processes, and counts what it cannot decode.
 
     An image that cannot be decoded is left out of its batch, which is then smaller.
     """
+
+    def __init__(self, config: DataConfig, device: torch.device) -> None:
+        self._config, self._target = config, device
+        self.device = torch.device("cpu")  # of orders: they go to workers, not to a GPU
+        self._skipped: dict[str, str] = {}
+
+    def skipped(self) -> dict[str, str]:
+        """Returns the images that could not be decoded so far, and why."""
+        return dict(self._skipped)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes over what an earlier part of the run skipped: it counts, and is listed."""
+        self._skipped = {**state_dict["skipped"], **self._skipped}
+
+    def _loaded(self, dataset: Dataset[Made], orders: Iterable[Any]) -> Iterator[Batch]:
+        """Yields the batch that `dataset` makes of each order, made by data.workers processes."""
+        loader = iter(
+            DataLoader(
+                dataset,
+                batch_size=None,  # an order is a batch
+                sampler=orders,
+                num_workers=self._config.workers,
+                collate_fn=_unchanged,
+                pin_memory=self._target.type == "cuda",
+                worker_init_fn=_leave_signals_to_the_parent,
+                generator=torch.Generator(),  # by default it would draw from the global one
+            )
+        )
+        try:
+            for made in loader:
+                yield self._finished(made)
+        finally:
+            del loader  # ends the workers even if an error's traceback keeps this frame
+
+    def _finished(self, made: Made) -> Batch:
+        pixels, labels, bad = made
+        for name, reason in bad:
+            if name not in self._skipped:
+                self._skipped[name] = reason
+                _log.warning("skipped %s: %s", name, reason)
+        if len(self._skipped) > self._config.max_bad:
+            *_, (name, reason) = self._skipped.items()
+            raise BadImages(
+                f"{name}: {reason} ({len(self._skipped)} images cannot be decoded, "
+                f"data.max_bad={self._config.max_bad})"
+            )
+        pixels = pixels.to(self._target, non_blocking=True)
+        images = torch.empty_like(pixels, dtype=torch.float32)
+        # On a CPU an image at a time, in its cache: 0.22 ms for 224 pixels, a batch at once 0.26.
+        many = 1 if self._target.type == "cpu" else max(1, len(pixels))
+        for some, out in zip(torch.split(pixels, many), torch.split(images, many), strict=True):
+            out.copy_(some).div_(127.5).sub_(1)
+        return images, labels.to(self._target, non_blocking=True)
+
+
+class Decoded(Decoding):
+    """Images that a reader finds, in any order; both parts' subsets are balanced prefixes."""
 
     def __init__(self, config: DataConfig, device: torch.device) -> None:
         """Lists the images.
@@ -42,8 +100,7 @@ class Decoded(DataSource):
         Raises:
             ValueError: there is no such data set, or it has not the classes or images asked for.
         """
-        self._config, self._target = config, device
-        self.device = torch.device("cpu")  # of orders: they go to workers, not to a GPU
+        super().__init__(config, device)
         transform = Transform(config)
         self.parts: dict[Part, _Part] = {
             "train": _Part(open_part(config, "train"), transform, config.seed, config.size),
@@ -68,7 +125,6 @@ class Decoded(DataSource):
                 f"data.size={config.size}: {config.name} at {config.path} has "
                 f"{self.train_size} training images"
             )
-        self._skipped: dict[str, str] = {}
 
     def train_batch(self, index: Tensor, draw: Tensor | None = None) -> Batch:
         """Returns training images (B, 3, H, W) in [-1, 1] and labels (B,).
@@ -93,55 +149,19 @@ class Decoded(DataSource):
         Raises:
             BadImages: more than data.max_bad images cannot be decoded.
         """
-        loader = iter(
-            DataLoader(
-                self.parts[part],
-                batch_size=None,  # an order is a batch
-                sampler=orders,
-                num_workers=self._config.workers,
-                collate_fn=_unchanged,
-                pin_memory=self._target.type == "cuda",
-                worker_init_fn=_leave_signals_to_the_parent,
-                generator=torch.Generator(),  # by default it would draw from the global one
-            )
-        )
-        try:
-            for made in loader:
-                yield self._finished(made)
-        finally:
-            del loader  # ends the workers even if an error's traceback keeps this frame
+        return self._loaded(self.parts[part], orders)
+
+    def class_name(self, number: int) -> str:
+        """Returns what a person calls the class."""
+        return self.classes[number]
 
     def names(self, part: Part) -> list[str]:
         """Returns what each image of a part is found by, in order."""
         reader = self.parts[part].reader
         return [reader.name(row) for row in self.parts[part].rows.tolist()]
 
-    def skipped(self) -> dict[str, str]:
-        """Returns the images that could not be decoded so far, and why."""
-        return dict(self._skipped)
 
-    def _finished(self, made: _Made) -> Batch:
-        pixels, labels, bad = made
-        for name, reason in bad:
-            if name not in self._skipped:
-                self._skipped[name] = reason
-                _log.warning("skipped %s: %s", name, reason)
-        if len(self._skipped) > self._config.max_bad:
-            *_, (name, reason) = self._skipped.items()
-            raise BadImages(
-                f"{name}: {reason} ({len(self._skipped)} images cannot be decoded, "
-                f"data.max_bad={self._config.max_bad})"
-            )
-        pixels = pixels.to(self._target, non_blocking=True)
-        images = torch.empty_like(pixels, dtype=torch.float32)
-        # On a CPU an image at a time, in its cache: 0.22 ms for 224 pixels, a batch at once 0.26.
-        many = 1 if self._target.type == "cpu" else max(1, len(pixels))
-        for some, out in zip(torch.split(pixels, many), torch.split(images, many), strict=True):
-            out.copy_(some).div_(127.5).sub_(1)
-        return images, labels.to(self._target, non_blocking=True)
-
-
-class _Part(Dataset[_Made]):
+class _Part(Dataset[Made]):
     """The images of one part, by order."""
 
     def __init__(self, reader: Reader, transform: Transform, seed: int, size: int | None) -> None:
@@ -150,28 +170,35 @@ class _Part(Dataset[_Made]):
         self.rows = balanced_order(labels, seed)[:size]
         self.labels = labels[self.rows]
 
-    def __getitem__(self, order: Order) -> _Made:
+    def __getitem__(self, order: Order) -> Made:
         index, *draw = order
-        draws: list[int | None] = draw[0].tolist() if draw else [None] * len(index)
-        images, kept, bad = [], [], []
-        with kept_random():
-            for i, row, number in zip(index, self.rows[index].tolist(), draws, strict=True):
-                try:
-                    image = decode(self.reader.read(row))
-                except UnidentifiedImageError:
-                    bad.append((self.reader.name(row), "not an image"))
-                    continue
-                except Exception as error:  # Pillow raises all kinds on broken files
-                    bad.append((self.reader.name(row), str(error) or type(error).__name__))
-                    continue
-                images.append(self._transform(image, number))
-                kept.append(i)
-        if not images:  # a small batch, all of it bad
-            none = torch.empty(0, 3, *self._transform.size, dtype=torch.uint8)
-            return none, torch.empty(0, dtype=torch.int64), bad
-        # Decoded images are (S, S, 3) in memory: to stack them so takes 14 us each, not 50.
-        pixels = torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
-        return pixels, self.labels[torch.stack(kept)], bad
+        pixels, kept, bad = decode_all(self.reader, self.rows[index], draw, self._transform)
+        return pixels, self.labels[index[kept]], bad
+
+
+def decode_all(
+    reader: Files, rows: Tensor, draw: Sequence[Tensor], transform: Transform
+) -> tuple[Tensor, Tensor, Bad]:
+    """Returns images (b, 3, H, W), bytes, which of the B rows they are (b,), and the bad ones."""
+    draws: list[int | None] = draw[0].tolist() if draw else [None] * len(rows)
+    images, kept, bad = [], [], []
+    with kept_random():
+        for i, (row, number) in enumerate(zip(rows.tolist(), draws, strict=True)):
+            try:
+                image = decode(reader.read(row))
+            except UnidentifiedImageError:
+                bad.append((reader.name(row), "not an image"))
+                continue
+            except Exception as error:  # Pillow raises all kinds on broken files
+                bad.append((reader.name(row), str(error) or type(error).__name__))
+                continue
+            images.append(transform(image, number))
+            kept.append(i)
+    if not images:  # a small batch, all of it bad
+        images = [torch.empty(3, *transform.size, dtype=torch.uint8)]
+    # Decoded images are (H, W, 3) in memory: to stack them so takes 14 us each, not 50.
+    pixels = torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
+    return pixels[: len(kept)], torch.tensor(kept, dtype=torch.int64), bad
 
 
 def _unchanged(made: Any) -> Any:

@@ -13,7 +13,7 @@ from torchvision.utils import save_image
 
 from vitcli.config import DataConfig, RunConfig
 from vitcli.data import Part, build_data
-from vitcli.data.order import batch_draw, batch_index
+from vitcli.data.readers import some
 from vitcli.files import replacing
 
 _BATCH = 64
@@ -34,7 +34,7 @@ def check(config: DataConfig, console: Console) -> int:
     for heading in ("part", "images", "a class", "empty classes", "bad", "images/s"):
         table.add_column(heading, justify="left" if heading == "part" else "right")
     parts: tuple[tuple[Part, int], ...] = (("train", data.train_size), ("val", data.val_size))
-    seen = 0
+    seen, without = 0, []
     for part, size in parts:
         every = torch.arange(size)
         counts = data.labels(part, every).bincount(minlength=data.num_classes)
@@ -44,9 +44,12 @@ def check(config: DataConfig, console: Console) -> int:
         speed = size / (time.perf_counter() - began)
         bad, seen = len(data.skipped()) - seen, len(data.skipped())
         balance = f"{counts.min():,} to {counts.max():,}"
-        empty = f"{(counts == 0).sum():,}"
-        table.add_row(part, f"{size:,}", balance, empty, f"{bad:,}", f"{speed:,.0f}")
+        empty = [data.class_name(c) for c in (counts == 0).nonzero().flatten().tolist()]
+        without += [f"{part} has no images of {some(empty)}"] if empty else []
+        table.add_row(part, f"{size:,}", balance, f"{len(empty):,}", f"{bad:,}", f"{speed:,.0f}")
     console.print(table)
+    for line in without:
+        console.print(line, markup=False, soft_wrap=True)
     for name, reason in data.skipped().items():
         console.print(f"{name}: {reason}", markup=False, soft_wrap=True)
     return seen
@@ -59,8 +62,7 @@ def show(config: RunConfig, path: Path) -> None:
         ValueError: the data set is not there.
     """
     data = build_data(config.data, torch.device("cpu"))
-    index = batch_index(config.seed, data.train_size, 0, _ROWS * _COLUMNS, data.device)
-    train, _ = data.train_batch(index, batch_draw(config.seed, data.train_size, 0, index))
+    train, _ = data.train_batch(*data.order(config.seed, 0, _ROWS * _COLUMNS))
     val, _ = data.val_batch(torch.arange(min(2 * _COLUMNS, data.val_size)))
     images = torch.cat([train, val])
     with replacing(path) as temporary:

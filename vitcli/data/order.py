@@ -41,6 +41,17 @@ def batch_draw(seed: int, train_size: int, step: int, index: Tensor) -> Tensor:
     return bits(seed, _DRAW, epoch * train_size + index)
 
 
+def stream_order(
+    seed: int, train_size: int, step: int, batch_size: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns a step's positions in an endless stream, draws and keys of epochs, each (B,) int64.
+
+    Every `train_size` positions are an epoch, and its key is what it is shuffled by.
+    """
+    position = step * batch_size + torch.arange(batch_size)
+    return position, bits(seed, _DRAW, position), bits(seed, _STREAM, position // train_size)
+
+
 def _permute(position: Tensor, size: int, key: Tensor) -> Tensor:
     """Returns where a permutation of range(size), one for each key, sends `position`.
 

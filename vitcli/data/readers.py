@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -12,18 +15,13 @@ from vitcli.config import DataConfig
 from vitcli.data.archives import HuggingFaceReader, ShardReader
 from vitcli.data.source import Part
 
+_log = logging.getLogger(__name__)
+_MOST_NAMES = 10
 _EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 
 
-class Reader(Protocol):
-    """One part's encoded images by position. Processes may hold copies of it."""
-
-    labels: list[int]  # of each image, a position in `classes`
-
-    @property
-    def classes(self) -> list[str]:
-        """The classes' names; those of the training part count."""
-        ...
+class Files(Protocol):
+    """Encoded images by position."""
 
     def read(self, row: int) -> bytes:
         """Returns the image's file."""
@@ -31,6 +29,17 @@ class Reader(Protocol):
 
     def name(self, row: int) -> str:
         """Returns what a person finds the image by."""
+        ...
+
+
+class Reader(Files, Protocol):
+    """One part's encoded images and their labels. Processes may hold copies of it."""
+
+    labels: list[int]  # of each image, a position in `classes`
+
+    @property
+    def classes(self) -> list[str]:
+        """The classes' names; those of the training part count."""
         ...
 
 
@@ -67,6 +76,7 @@ class FolderReader:
                 )
             self.labels.append(number[str(folder)])
             self._files.append(file)
+        _say_other_files(path / part)
 
     def read(self, row: int) -> bytes:
         """Returns the file."""
@@ -86,6 +96,21 @@ def open_part(config: DataConfig, part: Part) -> Reader:
     if config.name == "wds":
         return ShardReader(config, part)
     return FolderReader(Path(config.path), part)
+
+
+def some(names: Sequence[str]) -> str:
+    """Returns the names, up to ten of them and then a count."""
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(names[:_MOST_NAMES]) + more
+
+
+def _say_other_files(folder: Path) -> None:
+    """Logs how many files in the classes' folders are not read, and of what kinds."""
+    names = [n for f, _, ns in os.walk(folder, followlinks=True) if Path(f) != folder for n in ns]
+    others = [n for n in names if not n.lower().endswith(_EXTENSIONS)]
+    if others:
+        kinds = sorted({Path(n).suffix.lower() or n for n in others})
+        _log.warning("%s: %d files that are no images: %s", folder, len(others), some(kinds))
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

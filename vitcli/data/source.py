@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
 
+from vitcli.data.order import batch_draw, batch_index
+
 Part = Literal["train", "val"]
 Batch = tuple[Tensor, Tensor]
-Order = tuple[Tensor, ...]  # what a batch is made of: (index,) or (index, draw)
+Order = tuple[Tensor, ...]  # what a batch is made of: (index,) or what `order` returns, each (B,)
 
 
 class DataSource(Protocol):
@@ -37,6 +39,11 @@ class DataSource(Protocol):
         """Returns the validation images and labels at `index`."""
         ...
 
+    def order(self, seed: int, step: int, batch_size: int) -> Order:
+        """Returns what the training batch of a step is made of: (index, draw)."""
+        index = batch_index(seed, self.train_size, step, batch_size, self.device)
+        return index, batch_draw(seed, self.train_size, step, index)
+
     def labels(self, part: Part, index: Tensor) -> Tensor:
         """Returns the labels (B,) at `index` without reading more than it must."""
         return (self.train_batch if part == "train" else self.val_batch)(index)[1]
@@ -49,3 +56,15 @@ class DataSource(Protocol):
     def skipped(self) -> dict[str, str]:
         """Returns the images that could not be decoded so far, and why."""
         return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns what a resumed run must know of the part before."""
+        return {"skipped": self.skipped()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes over what an earlier part of the run left."""
+        return
+
+    def class_name(self, number: int) -> str:
+        """Returns what a person calls the class."""
+        return str(number)

@@ -48,6 +48,7 @@ def build_evals(config: RunConfig, data: DataSource, device: torch.device) -> li
             path=config.evals.path,
             alias=None,
             real_labels=None,
+            stream=False,  # the draws are of any images
             size=None,
             val_size=None,
             num_classes=None,

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vitcli.config import EvalsConfig
-from vitcli.data import DataSource, Part
+from vitcli.data import DataSource
 from vitcli.data.counter import bits
-from vitcli.evals.inference import batches, inference
+from vitcli.evals.inference import BATCH, batches, inference
 
 _STREAM = 0xFE35  # of this module's random numbers; draw d has the d-th from here
 _BIAS = 100.0  # the constant feature; at this size, the penalty on its weight is next to nothing
@@ -41,7 +41,8 @@ class FewShot:
         if config.l2 <= 0:
             raise ValueError(f"evals.l2={config.l2}: must be above 0 for a unique solution")
         self._config, self._data, self._seed, self._device = config, data, seed, device
-        self._check(data.labels("train", torch.arange(data.train_size, device=data.device)))
+        self._labels = data.labels("train", torch.arange(data.train_size, device=data.device))
+        self._check(self._labels)
 
     def protocol(self) -> dict[str, Any]:
         """Returns the parts of the measurement that its numbers depend on."""
@@ -64,13 +65,14 @@ class FewShot:
         results = []
         with inference(model, self._device):
             data = self._data
-            train, labels = self._features(model, "train")
-            self._check(labels)  # again: images may have been skipped
-            test, answers = self._features(model, "val")
+            labels, needed, train = self._supports(model)
+            tested = [(_features(model, images), of) for images, of in batches(data, "val")]
+            test, answers = (torch.cat(column) for column in zip(*tested, strict=True))
             for shots in self._config.shots:
                 rows = draw_supports(labels, shots, self._config.draws, self._seed)
-                targets = F.one_hot(labels[rows], data.num_classes).double() * 2 - 1
-                scores = ridge_scores(train[rows], targets, test, self._config.l2)
+                targets = F.one_hot(labels[rows], data.num_classes).to(test) * 2 - 1
+                support = train[torch.searchsorted(needed, rows)]
+                scores = ridge_scores(support, targets, test, self._config.l2)
                 top1 = (scores.argmax(-1) == answers).double().mean(-1).tolist()
                 name = f"fewshot/{self._config.downstream}/{shots}shot"
                 results.append((name, statistics.fmean(top1)))
@@ -79,33 +81,59 @@ class FewShot:
         yield from results
 
     def _check(self, labels: Tensor) -> None:
-        fewest = int(labels.bincount(minlength=self._data.num_classes).min())
+        counts = labels[labels >= 0].bincount(minlength=self._data.num_classes)
+        fewest = int(counts.min())
         if max(self._config.shots) > fewest:
             raise ValueError(
                 f"evals.shots={self._config.shots}: evals.downstream={self._config.downstream} has "
                 f"at most {fewest} training images in each class"
             )
 
-    def _features(self, model: Any, part: Part) -> tuple[Tensor, Tensor]:
-        """Returns the features (N, D), float64, and the labels (N,), of a part."""
-        features, labels = [], []
-        for images, of_images in batches(self._data, part):
-            tokens = model.forward_features(images)
-            features.append(model.forward_head(tokens, pre_logits=True).double())
-            labels.append(of_images)
-        return torch.cat(features), torch.cat(labels)
+    def _supports(self, model: nn.Module) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns all labels, which images the draws need (N,), ascending, and features (N, D).
+
+        An image that cannot be decoded has label -1, and is drawn no more: in each draw the next
+        of its class stands in for it.
+        """
+        labels = self._labels.clone()
+        while True:
+            draws = draw_supports(labels, max(self._config.shots), self._config.draws, self._seed)
+            needed, features, bad = draws.flatten().bincount().nonzero()[:, 0], [], []
+            chunks = torch.split(needed, BATCH)
+            made = self._data.batches("train", ((chunk,) for chunk in chunks))
+            for chunk, (images, _) in zip(chunks, made, strict=True):
+                features.append(_features(model, images))
+                if len(images) < len(chunk):
+                    one_by_one = (
+                        (row, self._data.train_batch(row)) for row in torch.split(chunk, 1)
+                    )
+                    bad += [row for row, (image, _) in one_by_one if not len(image)]
+            if not bad:
+                return labels, needed, torch.cat(features)
+            labels[torch.cat(bad)] = -1
+            self._check(labels)
+
+
+def _features(model: Any, images: Tensor) -> Tensor:
+    """Returns what the model's head is given, (B, D), float64."""
+    features: Tensor = model.forward_head(model.forward_features(images), pre_logits=True)
+    return features.double()
 
 
 def draw_supports(labels: Tensor, shots: int, draws: int, seed: int) -> Tensor:
-    """Returns the rows (draws, classes * shots) of `labels` (N,): random, `shots` of each class."""
-    images = torch.arange(len(labels), device=labels.device)
+    """Returns rows (draws, classes * shots) of `labels` (N,): random, `shots` of each class.
+
+    A row with label -1 is never drawn, and changes nothing in the order of the others.
+    """
+    images = (labels >= 0).nonzero()[:, 0]
+    labels = labels[images]
     streams = _STREAM + torch.arange(draws, device=labels.device)
     shuffled = bits(seed, streams[:, None], images).argsort(dim=1)
     by_class = shuffled.gather(1, labels[shuffled].argsort(dim=1, stable=True))
     counts = labels.bincount()
     first = counts.cumsum(0) - counts
     rows = first[:, None] + torch.arange(shots, device=labels.device)
-    return by_class[:, rows.flatten()]
+    return images[by_class[:, rows.flatten()]]
 
 
 def ridge_scores(support: Tensor, targets: Tensor, test: Tensor, l2: float) -> Tensor:

@@ -10,7 +10,7 @@ from torch import nn
 
 from vitcli.data import Batch, DataSource, Part
 
-_BATCH = 500
+BATCH = 500
 
 
 @contextmanager
@@ -37,6 +37,6 @@ def inference(model: nn.Module, device: torch.device) -> Iterator[None]:
 def batches(data: DataSource, part: Part) -> Iterator[Batch]:
     """Yields all images (B, 3, H, W) of a part and their labels (B,), in order, 500 at a time."""
     size = data.train_size if part == "train" else data.val_size
-    every = range(0, size, _BATCH)
-    orders = ((torch.arange(i, min(i + _BATCH, size), device=data.device),) for i in every)
+    every = range(0, size, BATCH)
+    orders = ((torch.arange(i, min(i + BATCH, size), device=data.device),) for i in every)
     return data.batches(part, orders)

@@ -1,0 +1,154 @@
+"""Encoded images one after another, shard by shard: `open_stream` is the way in."""
+
+from __future__ import annotations
+
+import re
+import tarfile
+from collections.abc import Iterator
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+from urllib.request import urlopen
+
+from vitcli.config import DataConfig
+from vitcli.data.archives import find_shards, open_rows, samples, split_files
+from vitcli.data.source import Part
+
+_RANGES = 64  # that a saved data set is cut into, to be shuffled like shards
+_SECONDS = 60  # that a server may be silent
+
+
+class Encoded(NamedTuple):
+    """An image's file, its class, and what a person finds it by."""
+
+    data: bytes
+    label: int
+    name: str
+
+
+class Stream(Protocol):
+    """One part's images in shards; what a shard has is known when it is read."""
+
+    shards: int
+    size: int | None  # images; None: not known before they are read
+    classes: list[str] | None  # None: not named
+
+    def read(self, shard: int) -> Iterator[Encoded]:
+        """Yields a shard's images."""
+        ...
+
+
+class HuggingFaceStream:
+    """One split of what `archives.open_rows` finds, in its own shards or, if saved, in ranges."""
+
+    def __init__(self, config: DataConfig, part: Part) -> None:
+        """Opens the split. Raises ValueError as `open_rows` does."""
+        self._rows, self._split = open_rows(config, part), config.splits[part == "val"]
+        self._columns = config.columns
+        label = self._rows.features[config.columns[1]]
+        self.classes: list[str] | None = getattr(label, "names", None)
+        self.size: int | None
+        self._random_access = hasattr(self._rows, "num_rows")  # it was saved by `datasets`
+        if self._random_access:
+            self.size = len(self._rows)
+            self.shards = min(_RANGES, max(1, self.size))
+        else:
+            said = (self._rows.info.splits or {}).get(self._split)
+            self.size = (said and said.num_examples) or _parquet_size(config, self._split)
+            self.shards = self._rows.num_shards
+
+    def read(self, shard: int) -> Iterator[Encoded]:
+        """Yields a shard's images; their names are split[row], or split[shard:row]."""
+        import fsspec
+
+        rows, first = self._shard(shard)
+        of_shard = "" if self._random_access else f"{shard}:"
+        for row, columns in enumerate(rows, first):
+            image, label = (columns[name] for name in self._columns)
+            name = f"{self._split}[{of_shard}{row}]"
+            data = image["bytes"] if image else b""  # no image: counted as one that is broken
+            if data is None:
+                with fsspec.open(image["path"], "rb") as file:
+                    data = file.read()
+            if not isinstance(label, int):
+                raise ValueError(f"{name}: {self._columns[1]}={label} is not the number of a class")
+            yield Encoded(data, label, name)
+
+    def _shard(self, shard: int) -> tuple[Any, int]:
+        """Returns a shard's rows, and the number of the first."""
+        if not self._random_access:
+            return self._rows.shard(self.shards, shard), 0
+        first, end = (len(self._rows) * i // self.shards for i in (shard, shard + 1))
+        return self._rows.select(range(first, end)).to_iterable_dataset(), first
+
+
+class ShardStream:
+    """WebDataset shards, read from end to end: of a folder or, by http, of a URL.
+
+    In a folder data.splits names them as for `archives.ShardReader`; at a URL it has their names in
+    full but for .tar, {000..099} for numbers.
+    """
+
+    size: int | None = None
+    classes: list[str] | None = None
+
+    def __init__(self, config: DataConfig, part: Part) -> None:
+        """Finds the shards. Raises ValueError if there are none, or a URL may not be read."""
+        path, split = str(config.path), config.splits[part == "val"]
+        if "://" not in path:
+            self._places = [str(shard) for shard in find_shards(Path(path), split)]
+        elif not re.match("https?://", path):
+            raise ValueError(f"data.path={path}: a folder, http:// or https://")
+        elif not config.download:
+            raise ValueError(f"data.path={path}: data.download=true reads it from the network")
+        else:
+            self._places = [f"{path.rstrip('/')}/{name}.tar" for name in expand(split)]
+        self.shards = len(self._places)
+
+    def read(self, shard: int) -> Iterator[Encoded]:
+        """Yields a shard's images. Raises OSError, or ValueError for one without a class."""
+        place = self._places[shard]
+        shard_name = place.rpartition("/")[2]
+        try:
+            with _opened(place) as file, tarfile.open(fileobj=file, mode="r|") as tar:
+                for (data, name), label in samples(tar, _taken):
+                    yield Encoded(data, label, f"{shard_name}/{name}")
+        except ValueError as error:
+            raise ValueError(f"{place}: {error}") from None
+        except (OSError, HTTPException, tarfile.TarError) as error:
+            raise OSError(f"{place}: {error}") from error
+
+
+def open_stream(config: DataConfig, part: Part) -> Stream:
+    """Returns one part of the data set. Raises ValueError where there is none."""
+    return HuggingFaceStream(config, part) if config.name == "hfds" else ShardStream(config, part)
+
+
+def expand(pattern: str) -> list[str]:
+    """Returns the names that a pattern stands for: a{08..10} for a08, a09, a10."""
+    match = re.search(r"\{(\d+)\.\.(\d+)\}", pattern)
+    if match is None:
+        return [pattern]
+    first, last = match.groups()
+    numbers = (f"{number:0{len(first)}}" for number in range(int(first), int(last) + 1))
+    rest = expand(pattern[match.end() :])
+    return [f"{pattern[: match.start()]}{number}{end}" for number in numbers for end in rest]
+
+
+def _parquet_size(config: DataConfig, split: str) -> int | None:
+    """Returns how many rows a folder's parquet files have by their footers; None of others."""
+    from pyarrow import parquet
+
+    files = split_files(config, split) if Path(str(config.path)).is_dir() else []
+    if not files or files[0].suffix != ".parquet":
+        return None
+    return sum(int(parquet.read_metadata(file).num_rows) for file in files)
+
+
+def _opened(place: str) -> Any:
+    return urlopen(place, timeout=_SECONDS) if "://" in place else Path(place).open("rb")
+
+
+def _taken(tar: tarfile.TarFile, file: tarfile.TarInfo) -> tuple[bytes, str]:
+    content = tar.extractfile(file)
+    return content.read() if content else b"", file.name
