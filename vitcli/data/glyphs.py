@@ -30,9 +30,14 @@ _BANK = 100
 class Glyphs(DataSource):
     """Letters in data.num_classes classes; image i has class i % num_classes."""
 
-    def __init__(self, config: DataConfig, device: torch.device) -> None:
+    def __init__(
+        self, config: DataConfig, device: torch.device, first: int = 0, margin: int = 0
+    ) -> None:
         """Draws the letters; data.size null means all 2^40 training images.
 
+        Args:
+            first: how many letters are left out before those of the classes.
+            margin: pixels that are drawn around an image, as it would go on there.
         Raises:
             ValueError: data.num_classes or data.size is more than there are.
         """
@@ -44,13 +49,14 @@ class Glyphs(DataSource):
         self.num_classes = config.num_classes
         self.train_size = config.size or _MOST
         self.val_size = config.val_size
-        self._seed, self._side = config.seed, config.img_size
+        side, self._seed, self._side = config.img_size, config.seed, config.img_size + 2 * margin
         self._colour, self._glyphs = config.level != "plain", 3 if config.level == "clutter" else 1
         # About as large as the letters in an image (0.6 to 0.95 of its side), so that bilinear
         # sampling neither skips pixels nor blurs.
-        ink = min(max(round(0.8 * self._side), 4), _LARGEST_CELL)
-        self._atlas = build_atlas(config.num_classes, ink, device)
-        self._axis = (torch.arange(self._side, device=device) * 2 + 1) / self._side - 1  # centres
+        ink = min(max(round(0.8 * side), 4), _LARGEST_CELL)
+        self._atlas = build_atlas(config.num_classes, ink, device, first)
+        pixels = torch.arange(-margin, side + margin, device=device)
+        self._axis = (pixels * 2 + 1) / side - 1  # centres
         self._streams = torch.arange(_PER_IMAGE + _PER_GLYPH * self._glyphs, device=device)
         self._noise = _noise_bank(self._seed, (3 if self._colour else 1) * self._side**2, device)
 
