@@ -8,6 +8,7 @@ import pytest
 
 import vitcli
 from vitcli.compose import compose, conf_dir, dump, read_config, split_argv
+from vitcli.config import run_id
 from vitcli.rules import OWN
 from vitcli.study.plan import make_plan, read_study
 
@@ -104,6 +105,13 @@ def test_images_are_squares_or_rectangles(tmp_path: Path) -> None:
         (["data.size=10"], "data.size=10 is below data.num_classes=64"),
         (["data=digits", "data.num_classes=5"], "data.num_classes=5"),
         (["evals.downstream=cifar"], "evals.downstream=cifar"),
+        (["evals.downstream=[digits,cifar]"], "evals.downstream=['digits', 'cifar']: choose from"),
+        (["evals.downstream=[digits,digits]"], "each set once"),
+        (["evals.downstream=[wds,imagenet]", "evals.path=x"], "one of imagefolder, imagenet,"),
+        (["data=digits", "evals.downstream=letters"], "letters are classes of glyphs"),
+        (["evals.zero_shot=true"], "evals.zero_shot=true without finetune.source"),
+        (["train.val_every=5"], "train.val_every=5 with train.keep=last"),
+        (["train.keep=newest"], "train.keep=newest: choose from last, best"),
         (["train.steps=[1"], "no viable alternative"),
         (["model"], "Error parsing override 'model'"),
         (["model=null"], "model=None: choose from"),
@@ -114,6 +122,12 @@ def test_bad_overrides_are_one_line(overrides: list[str], message: str) -> None:
         compose(overrides)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_the_runs_of_the_reference_report_keep_their_names() -> None:
+    table = conf_dir().parent / "outputs/reference/laptop/pos-emb/table.csv"
+    name = run_id(compose(["evals.downstream=[digits]"]))
+    assert name in table.read_text()
 
 
 def test_flags_may_stand_anywhere() -> None:

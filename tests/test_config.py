@@ -7,7 +7,16 @@ from typing import Any
 
 import pytest
 
-from vitcli.config import DataConfig, RunConfig, TrainConfig, nearest, num_steps, run_id
+from vitcli.config import (
+    DataConfig,
+    EvalsConfig,
+    RunConfig,
+    TrainConfig,
+    identity,
+    nearest,
+    num_steps,
+    run_id,
+)
 from vitcli.rules import validate
 
 
@@ -48,6 +57,27 @@ def test_a_square_is_one_run_however_it_is_written() -> None:
     assert len({named([16, 24]), named([24, 16]), named(16), named(24)}) == 4
     assert DataConfig(img_size=[16, 24]).height_width == (16, 24)
     assert DataConfig(img_size=16).height_width == (16, 16)
+
+
+def test_a_later_field_is_part_of_the_identity_unless_it_has_its_default() -> None:
+    known = identity(config())
+    assert "keep" not in known["train"]
+    assert "shifts" not in known["evals"]
+    assert known["train"]["batch_size"] == 64
+    kept = config(train=TrainConfig(steps=10, keep="best"))
+    assert identity(kept)["train"]["keep"] == "best"
+    translated = config(evals=EvalsConfig(shifts=[1]))
+    assert len({run_id(c) for c in (config(), kept, translated)}) == 3
+
+
+def test_one_downstream_set_is_the_same_run_in_a_list_or_alone() -> None:
+    def named(downstream: Any) -> str:
+        return run_id(config(evals=EvalsConfig(downstream=downstream)))
+
+    assert named("digits") == named(["digits"]) != named(["digits", "letters"])
+    assert named(None) == named([])
+    assert EvalsConfig(downstream=["digits", "letters"]).sets == ["digits", "letters"]
+    assert EvalsConfig().sets == []
 
 
 def test_seed_gives_another_run_with_a_readable_name() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -11,7 +13,7 @@ from helpers import Ended
 from rich.console import Console
 
 from vitcli import bench, bench_data
-from vitcli.progress import progress
+from vitcli.progress import measuring, progress
 from vitcli.study.board import board, summary
 from vitcli.study.estimate import cost, duration
 from vitcli.study.plan import freeze, make_plan
@@ -43,6 +45,34 @@ def test_at_a_terminal_progress_is_one_line(
     assert "a-run" in shown
     assert "step 25/50  loss 1.500" in shown
     assert "1,234 images/s" in shown
+
+
+@pytest.mark.parametrize(
+    ("patience", "quiet", "terminal"),
+    [(0.0, False, True), (60.0, False, True), (0.0, True, True), (0.0, False, False)],
+)
+def test_only_a_terminal_shows_only_a_long_evaluation(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    patience: float,
+    quiet: bool,
+    terminal: bool,
+) -> None:
+    monkeypatch.setattr("vitcli.progress.PATIENCE", patience)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    with measuring("a-run", 3, quiet) as begin:
+        begin("classification")
+        begin("fewshot")
+        time.sleep(0.3)
+    shown = capsys.readouterr().out
+    if patience == 0 and terminal and not quiet:
+        assert "a-run" in shown
+        assert "measuring fewshot  1/3" in shown
+    else:
+        assert shown == ""
+    assert not any(isinstance(thread, threading.Timer) for thread in threading.enumerate())
 
 
 def test_the_time_left_is_shared_by_those_that_run() -> None:

@@ -42,6 +42,36 @@ def test_a_run_leaves_all_that_is_needed_to_read_it(tiny: list[str]) -> None:
     model.load_state_dict(load_file(outcome.folder / "checkpoints/model.safetensors"))
 
 
+def test_what_is_kept_is_measured_and_the_last_step_beside_it(tiny: list[str]) -> None:
+    many = ["train.steps=40", "recipe.lr=0.05", "train.keep=best", "train.val_every=4"]
+    result = run(compose([*tiny, *many]), quiet=True).result
+    metrics = result["metrics"]
+    assert 0 < result["kept_step"] < 40
+    assert metrics["val/top1"] > metrics["last/val/top1"]
+    assert 0 <= metrics["last/train/top1"] <= 1
+    plain = run(compose([*tiny, *many[:2]]), quiet=True).result
+    assert plain["kept_step"] == 40
+    assert plain["metrics"]["val/top1"] == metrics["last/val/top1"]
+    assert plain["metrics"]["train/top1"] == metrics["last/train/top1"]
+    assert not any(name.startswith("last/") for name in plain["metrics"])
+
+
+def test_references_are_of_the_model_that_training_starts_from(tiny: list[str]) -> None:
+    few = [*tiny, "evals.downstream=[digits,letters]", "evals.shifts=[2]"]
+    metrics = run(compose([*few, "recipe.lr=0"]), quiet=True).result["metrics"]
+    for name in ("digits/5shot", "letters/10shot_sd"):  # a rate of zero: untrained is trained
+        assert metrics[f"untrained/{name}"] == metrics[f"fewshot/{name}"]
+        assert f"pixels/{name}" in metrics
+    for name in ("shift/2/error", "shift/2/invariance"):
+        assert metrics[f"untrained/{name}"] == metrics[name]
+    assert metrics["shift/2/consistency"] == 1  # a head of zeros
+    assert "untrained/shift/2/consistency" not in metrics
+    moved = run(compose(few), quiet=True).result["metrics"]
+    references = [name for name in metrics if name.startswith(("untrained/", "pixels/"))]
+    assert {name: moved[name] for name in references} == {n: metrics[n] for n in references}
+    assert moved["fewshot/letters/5shot"] != moved["untrained/letters/5shot"]
+
+
 def test_a_finished_run_is_not_trained_again(tiny: list[str]) -> None:
     first = run(compose(tiny), quiet=True)
     before = (first.folder / "checkpoints/model.safetensors").stat().st_mtime_ns

@@ -12,6 +12,7 @@ from vitcli.bench import trainer_of
 from vitcli.compose import compose
 from vitcli.config import RunConfig
 from vitcli.data import build_data
+from vitcli.evals.inference import top1
 from vitcli.models import build_model
 from vitcli.trainer import Interrupted, Trainer
 
@@ -76,6 +77,68 @@ def test_a_crash_goes_back_to_the_last_checkpoint_and_ends_the_same(
     assert last.step == 4
     last.train(lambda record: None, lambda: False)
     assert torch.equal(weights(last), weights(unbroken))
+
+
+@pytest.mark.parametrize("polyak", [0.0, 0.9])
+def test_the_best_weights_are_kept_and_resumed_exactly(
+    tiny: list[str], tmp_path: Path, polyak: float
+) -> None:
+    few = ["train.keep=best", "train.val_every=4", "train.steps=22", "recipe.lr=0.05"]
+    config = compose([*tiny, *few, f"recipe.polyak={polyak}"])
+    unbroken = make(config, tmp_path / "unbroken")
+    curve: dict[int, tuple[float, torch.Tensor]] = {}
+    train_step = unbroken.train_step
+
+    def watched() -> torch.Tensor:
+        loss = train_step()
+        step = unbroken.step + 1
+        if step % 4 == 0 or step == 22:
+            weights = unbroken.last.get_parameter("head.weight").detach().clone()
+            curve[step] = (top1(unbroken.last, unbroken.data, "val", unbroken.device), weights)
+        return loss
+
+    unbroken.train_step = watched  # type: ignore[method-assign]
+    unbroken.train(lambda record: None, lambda: False)
+    assert list(curve) == [4, 8, 12, 16, 20, 22]
+    best = max(curve, key=lambda step: curve[step][0])  # of equals the first
+    assert unbroken.best is not None
+    assert unbroken.best.step == best < 22  # a rate so high does not end at its best
+    assert torch.equal(unbroken.trained.get_parameter("head.weight"), curve[best][1])
+    for step in (best, best + 3):
+        trainer = make(config, tmp_path / "broken")
+        trainer.resume()
+        stop_after(trainer, step)
+    last = make(config, tmp_path / "broken")
+    last.resume()
+    last.train(lambda record: None, lambda: False)
+    assert last.best is not None
+    assert last.best.step == best
+    assert torch.equal(weights(last), weights(unbroken))
+    for name, tensor in unbroken.trained.state_dict().items():
+        assert torch.equal(last.trained.state_dict()[name], tensor)
+
+
+def test_validating_every_tenth_is_the_default_and_leaves_training_alone(
+    tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[int] = []
+    few = [*tiny, "train.steps=25", "recipe.dropout=0.1"]
+    plain, best = (
+        make(compose(few), tmp_path / "a"),
+        make(compose([*few, "train.keep=best"]), tmp_path / "b"),
+    )
+    plain.train(lambda record: None, lambda: False)
+
+    def counted(*arguments: object) -> float:
+        steps.append(best.step)
+        return 0.5
+
+    monkeypatch.setattr("vitcli.early_stopping.top1", counted)
+    best.train(lambda record: None, lambda: False)
+    assert steps == [3, 6, 9, 12, 15, 18, 21, 24, 25]
+    assert best.best is not None
+    assert best.best.step == 3  # of equals the earliest
+    assert torch.equal(weights(plain), weights(best))
 
 
 def test_micro_batches_give_the_gradient_of_the_batch(tiny: list[str]) -> None:

@@ -6,15 +6,19 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from helpers import Ended
 from safetensors.torch import load_file
+from torch import nn
 
 from vitcli.compose import compose, read_config
 from vitcli.config import run_id
-from vitcli.data import build_data
+from vitcli.data import DataSource, build_data
+from vitcli.evals.fewshot import FewShot
+from vitcli.evals.inference import top1
 from vitcli.models.convert import read
 from vitcli.run import run
 from vitcli.transfer import DevSplit, describe_source, mismatches
@@ -148,6 +152,65 @@ def test_a_dev_split_is_disjoint_and_whole() -> None:
     )
 
 
+def test_a_rate_is_judged_by_the_best_weights_if_they_are_kept(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[tuple[int, float]] = []
+
+    def watched(model: nn.Module, data: DataSource, *rest: Any) -> float:
+        looks.append((data.val_size, top1(model, data, *rest)))
+        return looks[-1][1]
+
+    monkeypatch.setattr("vitcli.early_stopping.top1", watched)
+    grid = ["finetune.lr_grid=[0.5]", "train.steps=40", "train.keep=best", "recipe.polyak=0.5"]
+    config = describe_source(
+        compose(finetune_overrides(tmp_path, f"finetune.source={trained}", *grid))
+    )
+    result = run(config, quiet=True).result
+    assert [size for size, _ in looks] == [130] * 10 + [100] * 10  # the dev split, then validation
+    of_dev = [value for size, value in looks if size == 130]
+    assert result["lr_grid"]["tried"][0]["top1"] == max(of_dev) > of_dev[-1]
+    assert result["metrics"]["val/top1"] == max(value for size, value in looks if size == 100)
+
+
+@pytest.mark.parametrize("size", [16, 32])
+def test_zero_shot_is_the_source_at_the_new_resolution(
+    trained: Path, tmp_path: Path, size: int
+) -> None:
+    asked = [f"finetune.source={trained}", "evals.zero_shot=true", f"data.img_size={size}"]
+    asked += ["finetune.resize=nearest", "evals=fewshot", "evals.draws=2"]
+    config = describe_source(compose(finetune_overrides(tmp_path, *asked)))
+    metrics = run(config, quiet=True).result["metrics"]
+    own = json.loads((trained / "result.json").read_text())["metrics"]
+    assert metrics["zero_shot/source_top1"] == own["val/top1"]
+    if size == 16:
+        assert metrics["zero_shot/val/top1"] == own["val/top1"]
+        # Untrained is the source itself: the run's seed and size change nothing in its weights.
+        plain = compose([f"outputs={tmp_path}", "data=digits", "evals.draws=2"])
+        data = build_data(plain.data, torch.device("cpu"))
+        model = read(str(trained)).with_new_head(10).build()
+        few = FewShot(plain.evals, "digits", data, 0, torch.device("cpu"))
+        expected = dict(few.run(model))["fewshot/digits/5shot"]
+        assert metrics["untrained/digits/5shot"] == expected
+        return
+    source = read_config(trained / "config.yaml")
+    resized, _ = read(str(trained)).resize((32, 32), "nearest")
+    data = build_data(replace(source.data, img_size=32), torch.device("cpu"))
+    images, labels = data.val_batch(torch.arange(64))
+    with torch.inference_mode():
+        expected = (resized.build()(images).argmax(1) == labels).double().mean().item()
+    assert metrics["zero_shot/val/top1"] == pytest.approx(expected)
+
+
+def test_zero_shot_needs_a_run(trained: Path, tmp_path: Path) -> None:
+    alone = trained / "checkpoints/model.safetensors"
+    overrides = [f"finetune.source={alone}", "evals.zero_shot=true"]
+    config = describe_source(compose(finetune_overrides(tmp_path, *overrides)))
+    with pytest.raises(ValueError, match=r"evals.zero_shot=true with finetune.source=.*folder"):
+        run(config, quiet=True)
+    assert not (tmp_path / "tuned").exists()
+
+
 def test_polyak_averages_the_weights(tiny: list[str], tmp_path: Path) -> None:
     decay = 0.5
     few = [*tiny, "recipe.optimizer=sgd", "recipe.lr=0.5", "recipe.warmup_steps=0", "train.steps=3"]
@@ -198,7 +261,9 @@ def test_eval_measures_any_checkpoint(
     assert ended.code == 0, ended.err
     (path,) = (tmp_path / "measured").glob("evals/*/result.json")
     found = json.loads(path.read_text())["metrics"]
-    assert found == json.loads((trained / "result.json").read_text())["metrics"]
+    own = json.loads((trained / "result.json").read_text())["metrics"]
+    references = ("pixels/", "untrained/")  # of a run only
+    assert found == {k: v for k, v in own.items() if not k.startswith(references)}
     few = ["data=digits", "data.img_size=32", f"outputs={tmp_path / 'digits'}"]
     ended = vitcli("eval", str(trained), *few)
     assert "head of 8 classes, digits has 10: no upstream accuracy" in ended.out
@@ -207,6 +272,12 @@ def test_eval_measures_any_checkpoint(
     assert [name for name in metrics if not name.endswith("_sd")] == [
         "fewshot/digits/5shot", "fewshot/digits/10shot"
     ]  # fmt: skip
+    for wrong, message in (
+        ("evals.downstream=letters", "letters are classes of glyphs"),
+        ("evals.downstream=cifar", "evals.downstream=cifar: choose from"),
+        ("evals.shifts=[29]", "evals.shifts=[29]: at most 28 pixels"),
+    ):
+        assert message in vitcli("eval", str(trained), *few, wrong).err
     nothing = vitcli("eval", str(trained), *few, "evals=upstream")
     assert nothing.code == 2
     assert "nothing to measure" in nothing.err

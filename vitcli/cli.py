@@ -228,8 +228,9 @@ def _finetune_one(config: object) -> None:
 
 
 def _show_metrics(metrics: dict[str, float], folder: Path) -> None:
+    width = max(28, *map(len, metrics))
     for name, value in metrics.items():
-        print(f"{name:28} {value:.4f}")
+        print(f"{name:{width}} {value:.4f}")
     print(folder)
 
 

@@ -9,20 +9,24 @@ import difflib
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any
 
+# A field marked `later` came after runs had been trained: at its default it is no part of a run's
+# identity, so that they keep their names.
 
-def choice(default: str, *others: str) -> Any:
+
+def choice(default: str, *others: str, later: bool = False) -> Any:
     """Returns a string field that accepts `default` and `others` only."""
-    return field(default=default, metadata={"choices": (default, *others)})
+    return field(default=default, metadata={"choices": (default, *others), "later": later})
 
 
-def at_least(minimum: float, default: Any) -> Any:
+def at_least(minimum: float, default: Any, later: bool = False) -> Any:
     """Returns a number (or list of numbers) field whose values are `minimum` or more."""
+    metadata = {"min": minimum, "later": later}
     if isinstance(default, list):
-        return field(default_factory=lambda: list(default), metadata={"min": minimum})
-    return field(default=default, metadata={"min": minimum})
+        return field(default_factory=lambda: list(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
 @dataclass
@@ -94,9 +98,8 @@ class DataConfig:
     num_classes: int | None = at_least(2, 10)  # null: those that the images have
     level: str = choice("plain", "colour", "clutter")  # of glyphs
     seed: int = at_least(0, 0)  # which images there are; the run's own seed does not change them
-    stream: bool = (
-        False  # of hfds, wds: read in order, shuffled in a buffer; size: the first so many
-    )
+    # Of hfds, wds: read in order, shuffled in a buffer; size: the first so many.
+    stream: bool = field(default=False, metadata={"later": True})
     splits: list[str] = field(default_factory=lambda: ["train", "validation"])  # of hfds, wds
     columns: list[str] = field(default_factory=lambda: ["image", "label"])  # of hfds
     workers: int = at_least(0, 2)  # processes that decode; 0: this one
@@ -158,17 +161,34 @@ class TrainConfig:
     batch_size: int = at_least(1, 64)
     accumulate: int = at_least(1, 1)  # micro-batches in a batch
     precision: str = choice("auto", "fp32", "bf16")
+    # best: early stopping, the weights of the step with the best validation top-1 (Fig. 4).
+    keep: str = choice("last", "best", later=True)
+    val_every: int | None = at_least(1, None, later=True)  # steps, of keep=best; null: a tenth
 
 
 @dataclass
 class EvalsConfig:
     """What is measured after training, besides upstream validation."""
 
-    downstream: str | None = None  # data set of the few-shot linear evaluation; null: none
+    # Data set of the few-shot linear evaluation, or a list of them; null: none.
+    downstream: Any = None
     path: str | None = None  # of `downstream`, if it is a set of your own
     shots: list[int] = at_least(1, [5, 10])
     draws: int = at_least(1, 20)
     l2: float = at_least(0.0, 1024.0)
+    zero_shot: bool = field(default=False, metadata={"later": True})  # of a source run's own head
+    shifts: list[int] = at_least(1, [], later=True)  # pixels to translate by; empty: no such test
+
+    def __post_init__(self) -> None:
+        if isinstance(self.downstream, list) and len(self.downstream) < 2:
+            self.downstream = self.downstream[0] if self.downstream else None  # one identity
+
+    @property
+    def sets(self) -> list[str]:
+        """Returns the names in `downstream`."""
+        if self.downstream is None:
+            return []
+        return self.downstream if isinstance(self.downstream, list) else [self.downstream]
 
 
 @dataclass
@@ -204,14 +224,12 @@ _NOT_IDENTITY_OF_DATA = ("root", "download", "workers", "max_bad")
 
 def run_id(config: RunConfig) -> str:
     """Returns the name of the run's folder: readable, with a hash of all that the run computes."""
-    identity = {k: v for k, v in asdict(config).items() if k not in _NOT_IDENTITY}
-    identity["data"] = {k: v for k, v in identity["data"].items() if k not in _NOT_IDENTITY_OF_DATA}
-    identity["finetune"].pop("source")  # a place; the weights' hash stays
-    if not config.data.stream:
-        del identity["data"]["stream"]  # as it was before there were streams
+    computes = {k: v for k, v in identity(config).items() if k not in _NOT_IDENTITY}
+    computes["data"] = {k: v for k, v in computes["data"].items() if k not in _NOT_IDENTITY_OF_DATA}
+    computes["finetune"].pop("source")  # a place; the weights' hash stays
     if config.data.alias is not None:
-        del identity["data"]["path"]
-    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:10]
+        del computes["data"]["path"]
+    digest = hashlib.sha256(json.dumps(computes, sort_keys=True).encode()).hexdigest()[:10]
     model, pos_emb, data = config.model, config.pos_emb, config.data
     parts = [model.name]
     if model.family == "vit":
@@ -225,6 +243,16 @@ def run_id(config: RunConfig) -> str:
         digest,
     ]
     return "-".join(parts)
+
+
+def identity(node: Any) -> dict[str, Any]:
+    """Returns a config's fields as plain values, without the later ones that have their default."""
+    default, known = type(node)(), {}
+    for f in fields(node):
+        value = getattr(node, f.name)
+        if not (f.metadata.get("later") and value == getattr(default, f.name)):
+            known[f.name] = identity(value) if is_dataclass(value) else value
+    return known
 
 
 def weights_record(config: RunConfig, code_base: str, preprocess: dict[str, Any]) -> dict[str, Any]:

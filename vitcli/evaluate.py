@@ -5,18 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from vitcli.compose import compose, read_config
-from vitcli.config import RunConfig
+from vitcli.config import RunConfig, identity
 from vitcli.data import build_data
-from vitcli.evals import build_evals
+from vitcli.evals import build_evals, measure
 from vitcli.evals.classification import Classification
 from vitcli.files import write_json
 from vitcli.models.convert import read
-from vitcli.rules import validate_fields
+from vitcli.rules import validate_evals, validate_fields, validate_shifts
 from vitcli.run import environment
 from vitcli.trainer import find_device
 from vitcli.transfer import digest, mismatches
@@ -32,9 +31,11 @@ def evaluate(source: str, overrides: Sequence[str]) -> tuple[Path, dict[str, Any
         ValueError: a source that can't be read, or data that do not fit it.
     """
     config = _config(source, overrides)
+    validate_evals(config)
     device = find_device(config)
     img_size = config.data.height_width
     checkpoint, line = read(source, img_size=img_size).resize(img_size)
+    validate_shifts(config.evals.shifts, checkpoint.config, img_size)
     data = build_data(config.data, device)
     evaluators = build_evals(config, data, device)
     notes = [line, *mismatches(checkpoint.preprocess, config)]
@@ -47,10 +48,8 @@ def evaluate(source: str, overrides: Sequence[str]) -> tuple[Path, dict[str, Any
     if not evaluators:
         raise ValueError(f"{source}: {notes[-1]}, and evals.downstream=null: nothing to measure")
     model = checkpoint.build().to(device)
-    metrics: dict[str, float] = {}
-    for evaluator in evaluators:
-        metrics |= dict(evaluator.run(model))
-    measured = {"data": asdict(config.data), "evals": asdict(config.evals)}
+    metrics = measure(evaluators, lambda evaluator: evaluator.run(model), source)
+    measured = {"data": identity(config.data), "evals": identity(config.evals)}
     how = hashlib.sha256(json.dumps(measured, sort_keys=True).encode()).hexdigest()[:10]
     result = {
         "source": source,

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 REPORTS = 10  # lines of JSON in a run
+PATIENCE = 2.0  # seconds before a measurement is shown
 
 
 @contextmanager
@@ -36,6 +38,34 @@ def progress(name: str, start: int, total: int) -> Iterator[Callable[[dict[str, 
             )
 
         yield show
+
+
+@contextmanager
+def measuring(name: str, total: int, quiet: bool) -> Iterator[Callable[[str], None]]:
+    """Gives a function that is told which of `total` measurements begins.
+
+    A terminal shows it, unless `quiet`, if all of them take more than two seconds.
+    """
+    if quiet or not sys.stdout.isatty():
+        yield lambda what: None
+        return
+    columns = (
+        TextColumn(name),
+        BarColumn(bar_width=None),
+        TextColumn("measuring {task.description}  {task.completed:.0f}/{task.total:.0f}"),
+        TimeElapsedColumn(),
+    )
+    bar = Progress(*columns, console=Console(), expand=True, transient=True)
+    task = bar.add_task("", total=total, completed=-1)
+    late = threading.Timer(PATIENCE, bar.start)
+    late.start()
+    try:
+        yield lambda what: bar.update(task, description=what, advance=1)
+    finally:
+        late.cancel()
+        late.join()
+        if bar.live.is_started:
+            bar.stop()
 
 
 def _json_lines(total: int) -> Callable[[dict[str, Any]], None]:

@@ -12,7 +12,7 @@ from vitcli.config import AugmentConfig, DataConfig, RunConfig, backbone_stride,
 NUM_CLASSES = {"digits": 10, "cifar10": 10, "cifar100": 100}  # sets whose classes are known
 OWN = ("imagefolder", "imagenet", "hfds", "wds")  # sets of encoded images at data.path
 STREAMED = ("hfds", "wds")  # those that can be read as streams
-_DOWNSTREAM = ("digits", "cifar10", "cifar100", *OWN)
+_DOWNSTREAM = ("digits", "letters", "cifar10", "cifar100", *OWN)
 _RANDAUGMENT = re.compile(r"rand(-(m|n|w|p|mstd|mmax|inc|t)[0-9.]+)*")
 
 
@@ -49,20 +49,64 @@ def validate(config: RunConfig) -> None:
             f"train.epochs={config.train.epochs:g} with data.size=null: glyphs has no end, "
             "set data.size, train.steps or train.images"
         )
-    if config.evals.l2 <= 0:
-        raise ValueError(f"evals.l2={config.evals.l2}: must be above 0")
-    if config.evals.downstream not in (None, *_DOWNSTREAM):
-        allowed = ", ".join((*_DOWNSTREAM, "null"))
-        raise ValueError(f"evals.downstream={config.evals.downstream}: choose from {allowed}")
-    if (config.evals.downstream in OWN) != (config.evals.path is not None):
+    if config.train.val_every is not None and config.train.keep != "best":
         raise ValueError(
-            f"evals.path={config.evals.path} with evals.downstream={config.evals.downstream}: "
-            f"{', '.join(OWN)} need a path, other sets have none"
+            f"train.val_every={config.train.val_every} with train.keep={config.train.keep}: only "
+            "train.keep=best validates during training"
         )
+    validate_evals(config)
     _validate_finetune(config)
     if config.finetune.source is not None and config.finetune.weights is None:
         return  # the model is the source's, which is not read yet
     validate_model(config, config.data.height_width)
+    validate_shifts(config.evals.shifts, config, config.data.height_width)
+
+
+def validate_evals(config: RunConfig) -> None:
+    """Raises ValueError if the few-shot sets are none, or do not fit the data."""
+    evals = config.evals
+    if evals.l2 <= 0:
+        raise ValueError(f"evals.l2={evals.l2}: must be above 0")
+    if any(name not in _DOWNSTREAM for name in evals.sets):
+        allowed = ", ".join((*_DOWNSTREAM, "null"))
+        raise ValueError(f"evals.downstream={evals.downstream}: choose from {allowed}")
+    if len(set(evals.sets)) < len(evals.sets):
+        raise ValueError(f"evals.downstream={evals.downstream}: each set once")
+    own = [name for name in evals.sets if name in OWN]
+    if len(own) != (evals.path is not None):
+        raise ValueError(
+            f"evals.path={evals.path} with evals.downstream={evals.downstream}: "
+            f"one of {', '.join(OWN)} needs a path, other sets have none"
+        )
+    if "letters" in evals.sets and (config.data.name != "glyphs" or config.finetune.source):
+        raise ValueError(
+            f"evals.downstream={evals.downstream} with data.name={config.data.name}, "
+            f"finetune.source={config.finetune.source}: letters are classes of glyphs that a model "
+            "trained from scratch on glyphs has not seen"
+        )
+
+
+def validate_shifts(shifts: list[int], config: RunConfig, img_size: tuple[int, int]) -> None:
+    """Raises ValueError if images (H, W) of a valid model are too small to be translated so far.
+
+    What the map of the image and that of the translated image both show must be a cell or more.
+    """
+    if not shifts:
+        return
+    model = config.model
+    stride = model.patch_size
+    if model.family == "resnet":
+        stride = (4 if model.root == "imagenet" else 1) * 2 ** (len(model.layers) - 1)
+        if any(side % stride for side in img_size):
+            raise ValueError(
+                f"evals.shifts={shifts}: model.layers={model.layers} has a stride of {stride} "
+                f"pixels, which does not divide images of {img_size[0]}x{img_size[1]}"
+            )
+    if max(shifts) > min(img_size) - stride:
+        raise ValueError(
+            f"evals.shifts={shifts}: at most {min(img_size) - stride} pixels, an image of "
+            f"{img_size[0]}x{img_size[1]} less a cell of the feature map, {stride}"
+        )
 
 
 def _validate_finetune(config: RunConfig) -> None:
@@ -71,6 +115,8 @@ def _validate_finetune(config: RunConfig) -> None:
         raise ValueError(
             f"finetune.lr_grid={finetune.lr_grid} without finetune.source: only transfer has a grid"
         )
+    if config.evals.zero_shot and finetune.source is None:
+        raise ValueError("evals.zero_shot=true without finetune.source: it measures the source")
     if not 0 < finetune.dev_share < 1:
         raise ValueError(f"finetune.dev_share={finetune.dev_share}: a number between 0 and 1")
     if finetune.lr_grid and config.data.stream:

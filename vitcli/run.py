@@ -25,7 +25,8 @@ from vitcli.checkpoint import drop_state, save_weights
 from vitcli.compose import dump
 from vitcli.config import RunConfig, run_id
 from vitcli.data import build_data
-from vitcli.evals import Evaluator, build_evals
+from vitcli.evals import Evaluator, build_evals, measure
+from vitcli.evals.classification import Classification
 from vitcli.files import read_json, write_json, write_text
 from vitcli.models import build_model
 from vitcli.progress import progress
@@ -76,11 +77,15 @@ def run(config: RunConfig, quiet: bool = False) -> Outcome:
             if config.finetune.lr_grid:
                 search = pick_lr(config, data, fresh, folder, stop, _silent if quiet else print)
                 config = replace(config, recipe=replace(config.recipe, lr=search["lr"]))
+            began = time.perf_counter()
+            references = measure(evaluators, lambda e: e.references(model), folder.name, quiet)
             trainer = Trainer(config, model, data, folder)
             trainer.resume()
-            seconds = _train(trainer, status, before if trainer.step else 0.0, quiet, stop)
-            result = _result(trainer, evaluators, seconds)
-            result |= {"transfer": transfer, "lr_grid": search}
+            earlier = before if trainer.step else 0.0
+            seconds = _train(trainer, status, earlier, quiet, stop)
+            result = _result(trainer, evaluators, references, quiet)
+            wall = earlier + time.perf_counter() - began
+            result |= {"train_s": seconds, "wall_s": wall, "transfer": transfer, "lr_grid": search}
             save_weights(folder, trainer.trained, config)
             write_json(folder / "result.json", result)
             drop_state(folder)
@@ -121,24 +126,25 @@ def _train(
     return before + time.perf_counter() - began
 
 
-def _result(trainer: Trainer, evaluators: list[Evaluator], train_seconds: float) -> dict[str, Any]:
-    """Evaluates the trained model and returns all there is to know of the run."""
+def _result(
+    trainer: Trainer, evaluators: list[Evaluator], references: dict[str, float], quiet: bool
+) -> dict[str, Any]:
+    """Evaluates the trained model and returns what there is to know of it."""
     config, device = trainer.config, trainer.device
-    began = time.perf_counter()
-    metrics: dict[str, float] = {}
-    for evaluator in evaluators:
-        metrics |= dict(evaluator.run(trainer.trained))
+    metrics = measure(evaluators, lambda e: e.run(trainer.trained), trainer.folder.name, quiet)
+    if trainer.best is not None:
+        last = dict(Classification(trainer.data, device).run(trainer.last))
+        metrics |= {f"last/{name}": last[name] for name in ("val/top1", "train/top1")}
     parameters, macs = perf.count(trainer.trained, config.data.height_width)
     images = trainer.num_steps * config.train.batch_size
     return {
         "run_id": trainer.folder.name,
-        "metrics": metrics,
+        "metrics": metrics | references,
         "evals": [evaluator.protocol() for evaluator in evaluators],
         "params": parameters,
         "train_flops": 6.0 * macs * images,  # the paper's rule: forward and backward
-        "train_s": train_seconds,
-        "wall_s": train_seconds + time.perf_counter() - began,
         "steps": trainer.num_steps,
+        "kept_step": trainer.num_steps if trainer.best is None else trainer.best.step,
         "images": images,
         "skipped": trainer.data.skipped(),
         "env": environment(config, device),

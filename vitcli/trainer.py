@@ -22,6 +22,7 @@ from vitcli.data import Batch, DataSource, Order
 from vitcli.data.augment import Mix
 from vitcli.data.decoded import BadImages
 from vitcli.data.readers import some
+from vitcli.early_stopping import BestWeights
 from vitcli.files import write_text
 from vitcli.optim import build_optimizer, lr_at
 
@@ -50,6 +51,10 @@ class Trainer:
             self._averaged = AveragedModel(
                 model, avg_fn=lambda mean, new, n: mean.lerp(new, 1 - keep)
             )
+        self.best: BestWeights | None = None
+        if config.train.keep == "best":
+            every = config.train.val_every or math.ceil(self.num_steps / 10)
+            self.best = BestWeights(self.last, data, every)
         self.step = 0
         self._batches: Iterator[Batch] | None = None
         mixes = config.recipe.mixup > 0 or config.recipe.cutmix > 0
@@ -61,7 +66,12 @@ class Trainer:
 
     @property
     def trained(self) -> nn.Module:
-        """Returns the model that the training is for: the average of weights, if one is kept."""
+        """Returns the model that the training is for: the best so far, if it is kept."""
+        return self.last if self.best is None else self.best.model
+
+    @property
+    def last(self) -> nn.Module:
+        """Returns the model after the last step: the average of weights, if one is kept."""
         return self.model if self._averaged is None else self._averaged.module
 
     def train(self, observe: Observer, stop: Callable[[], bool]) -> None:
@@ -80,6 +90,8 @@ class Trainer:
                 losses.append(self.train_step())
                 self.step += 1
                 ended = self.step == self.num_steps
+                if self.best is not None:
+                    since += self.best.look(self.last, self.step, ended)  # not of the step's speed
                 stopped = stop() and not ended
                 saved = ended or stopped or self.step % self.config.checkpoint.every == 0
                 if saved or self.step % self.log_every == 0:  # a bad loss is never saved
@@ -156,7 +168,11 @@ class Trainer:
         parts: dict[str, Stateful] = {
             "model": self.model, "optimizer": self.optimizer, "data": self.data
         }  # fmt: skip
-        return parts if self._averaged is None else parts | {"average": self._averaged}
+        if self._averaged is not None:
+            parts["average"] = self._averaged
+        if self.best is not None:
+            parts["best"] = self.best
+        return parts
 
     def _orders(self) -> Iterator[Order]:
         """Yields what the (micro-)batches from this step on are made of, without an end.

@@ -19,7 +19,7 @@ from vitcli.config import RunConfig
 from vitcli.data import DataSource
 from vitcli.data.counter import bits
 from vitcli.data.source import Batch, Order, Part
-from vitcli.evals.classification import Classification
+from vitcli.evals.inference import top1
 from vitcli.files import read_json, write_json
 from vitcli.models import build_model
 from vitcli.models.convert import Checkpoint, Preprocess, read
@@ -139,7 +139,7 @@ def _dev_top1(
         trainer.train(lambda record: None, stop)
     except FloatingPointError:
         return None
-    return dict(Classification(split, split.device).run(model))["val/top1"]
+    return top1(trainer.trained, split, "val", trainer.device)
 
 
 class DevSplit(DataSource):

@@ -10,6 +10,7 @@ import torch
 from vitcli.config import DataConfig
 from vitcli.data import DataSource, build_data
 from vitcli.data.atlas import build_atlas, letters
+from vitcli.data.glyphs import Glyphs
 
 CPU = torch.device("cpu")
 LEVELS = ("plain", "colour", "clutter")
@@ -161,6 +162,30 @@ def test_a_thousand_classes() -> None:
     images, labels = data.train_batch(torch.arange(1000))
     assert torch.equal(labels, torch.arange(1000))
     assert images.std() > 0.3
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_margin_is_what_the_image_goes_on_to(level: str) -> None:
+    config = DataConfig(name="glyphs", num_classes=10, img_size=24, level=level)
+    wide, labels = Glyphs(config, CPU, margin=5).val_batch(torch.arange(200))
+    plain, of_plain = Glyphs(config, CPU).val_batch(torch.arange(200))
+    assert wide.shape == (200, 3, 34, 34)
+    assert torch.equal(labels, of_plain)
+    # The noise is another: at most 0.15 of its sd of 1, cut at 3.5.
+    assert (wide[..., 5:-5, 5:-5] - plain).abs().max() < 2 * 0.15 * 3.5
+    assert (wide[..., 5:-5, 5:-5] - plain).abs().mean() < 0.12
+    assert (wide[..., 6:-4, 5:-5] - plain).abs().mean() > 0.14  # a pixel off
+
+
+def test_letters_from_a_later_one_on() -> None:
+    known = letters()
+    few, many = build_atlas(3, 16, CPU, first=40), build_atlas(43, 16, CPU)
+    assert torch.equal(few.cells, many.cells[many.first[40] :])
+    assert torch.equal(few.count, many.count[40:])
+    last = DataConfig(name="glyphs", num_classes=20)
+    Glyphs(last, CPU, first=len(known) - 20)
+    with pytest.raises(ValueError, match=r"data\.num_classes=\d+: .*=letters needs 20 others"):
+        Glyphs(last, CPU, first=len(known) - 19)
 
 
 def test_too_many() -> None:

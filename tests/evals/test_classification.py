@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from vitcli.config import DataConfig, EvalsConfig, RunConfig
 from vitcli.data import DataSource, build_data
@@ -19,15 +20,16 @@ CPU = torch.device("cpu")
 class Fixed(DataSource):
     """A data set whose images hold the logits that the model below returns."""
 
-    train_size = 0
     device = CPU
 
-    def __init__(self, logits: Tensor, labels: Tensor) -> None:
+    def __init__(self, logits: Tensor, labels: Tensor, train_size: int = 1) -> None:
         self.val_size, self.num_classes = logits.shape
-        self.logits, self.labels = logits, labels
+        self.logits, self.labels, self.train_size = logits, labels, train_size
 
     def train_batch(self, index: Tensor, draw: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return self.val_batch(index)
+        """Of the images with an even index the first class has the highest logit."""
+        assert draw is None
+        return F.one_hot(index % 2, self.num_classes).float(), torch.zeros_like(index)
 
     def val_batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
         return self.logits[index], self.labels[index]
@@ -45,11 +47,20 @@ def test_numbers_over_several_batches() -> None:
     assert results["val/loss"] == pytest.approx(loss, rel=1e-5)
 
 
+@pytest.mark.parametrize(("train_size", "seen"), [(3, 3), (5, 5), (800, 701)])
+def test_training_images_are_as_many_as_validation_has(train_size: int, seen: int) -> None:
+    data = Fixed(torch.zeros(701, 4), torch.zeros(701, dtype=torch.int64), train_size)
+    evaluator = Classification(data, CPU)
+    assert evaluator.protocol()["train_images"] == seen
+    right = (seen + 1) // 2
+    assert dict(evaluator.run(nn.Identity()))["train/top1"] == pytest.approx(right / seen)
+
+
 @pytest.mark.parametrize("classes", [2, 5])
 def test_no_top5_where_it_would_be_one(classes: int) -> None:
     data = Fixed(torch.zeros(10, classes), torch.zeros(10, dtype=torch.int64))
     results = dict(Classification(data, CPU).run(nn.Identity()))
-    assert set(results) == {"val/top1", "val/loss"}
+    assert set(results) == {"val/top1", "val/loss", "train/top1"}
     assert results["val/loss"] == pytest.approx(math.log(classes))
 
 
@@ -77,7 +88,7 @@ class Moody(nn.Module):
 def sources() -> tuple[RunConfig, DataSource]:
     config = RunConfig(
         data=DataConfig(name="glyphs", img_size=8, val_size=30),
-        evals=EvalsConfig(downstream="digits", shots=[2], draws=3),
+        evals=EvalsConfig(downstream=["digits", "letters"], shots=[2], draws=3),
     )
     return config, build_data(config.data, CPU)
 
@@ -89,7 +100,7 @@ def test_mode_and_random_state_are_left_alone() -> None:
     before = torch.get_rng_state()
     with torch.autocast("cpu", torch.bfloat16):
         for evaluator in evaluators:
-            for _ in evaluator.run(model):
+            for _ in (*evaluator.run(model), *evaluator.references(model)):
                 assert [m.training for m in model.modules()] == [True, False, True]
                 assert torch.is_grad_enabled()
                 assert torch.is_autocast_enabled("cpu")
@@ -112,6 +123,6 @@ def test_mode_and_random_state_survive_an_error() -> None:
 def test_build_evals() -> None:
     config, data = sources()
     names = [evaluator.protocol()["name"] for evaluator in build_evals(config, data, CPU)]
-    assert names == ["classification", "fewshot"]
+    assert names == ["classification", "fewshot", "fewshot"]
     config.evals.downstream = None
     assert len(build_evals(config, data, CPU)) == 1

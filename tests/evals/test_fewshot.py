@@ -11,10 +11,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vitcli.config import DataConfig, EvalsConfig
+from vitcli.config import DataConfig, EvalsConfig, RunConfig
 from vitcli.data import Batch, build_data
 from vitcli.data.digits import Digits
-from vitcli.evals.fewshot import FewShot, draw_supports, ridge_scores
+from vitcli.evals import build_evals
+from vitcli.evals.fewshot import FewShot, _pixels, draw_supports, ridge_scores
 
 CPU = torch.device("cpu")
 
@@ -60,8 +61,9 @@ class Pixels(nn.Module):
 
 
 def fewshot(**options: Any) -> FewShot:
-    config = EvalsConfig(**{"downstream": "digits", "draws": 4, "l2": 1.0, **options})
-    return FewShot(config, build_data(DataConfig(name="digits", img_size=8), CPU), 0, CPU)
+    config = EvalsConfig(**{"draws": 4, "l2": 1.0, **options})
+    data = build_data(DataConfig(name="digits", img_size=8), CPU)
+    return FewShot(config, "digits", data, 0, CPU)
 
 
 def test_digits_from_pixels() -> None:
@@ -88,6 +90,43 @@ def test_whole_path_against_the_reference() -> None:
     results = dict(fewshot(shots=[5]).run(Pixels()))
     assert results["fewshot/digits/5shot"] == pytest.approx(np.mean(top1))
     assert results["fewshot/digits/5shot_sd"] == pytest.approx(np.std(top1, ddof=1))
+
+
+def test_references_are_the_model_before_training_and_the_pixels_themselves() -> None:
+    few = fewshot(shots=[5])
+    own, references = dict(few.run(Pixels())), dict(few.references(Pixels()))
+    untrained = {name.replace("untrained/", "fewshot/"): v for name, v in references.items()}
+    assert {k: untrained[k] for k in own} == own
+    # Three equal channels for one are a third of the penalty.
+    third = dict(fewshot(shots=[5], l2=1 / 3).run(Pixels()))
+    pixels = references["pixels/digits/5shot"]
+    assert pixels == pytest.approx(third["fewshot/digits/5shot"]) != own["fewshot/digits/5shot"]
+    assert len(references) == 4
+
+
+def test_large_images_are_averaged_for_their_pixels() -> None:
+    images = torch.rand(2, 3, 64, 48)
+    found = _pixels(images).view(2, 3, 32, 32)
+    torch.testing.assert_close(found[:, :, 0, 0], images[:, :, :2, :2].mean((2, 3)))
+    torch.testing.assert_close(found[:, :, 1, 1], images[:, :, 2:4, 1:3].mean((2, 3)))
+    small = torch.rand(2, 3, 8, 8)
+    assert torch.equal(_pixels(small), small.flatten(1))
+
+
+def test_letters_are_classes_that_upstream_has_not() -> None:
+    config = RunConfig(
+        data=DataConfig(name="glyphs", num_classes=30, img_size=24),
+        evals=EvalsConfig(downstream=["digits", "letters"], shots=[5, 100]),
+    )
+    letters = build_evals(config, build_data(config.data, CPU), CPU)[2]
+    protocol = letters.protocol()
+    assert (protocol["data"], protocol["support_pool"], protocol["test_size"]) == (
+        "letters", 2000, 1000
+    )  # fmt: skip
+    found = dict(letters.run(Pixels()))
+    names = ["fewshot/letters/5shot", "fewshot/letters/100shot"]
+    assert [name for name in found if not name.endswith("_sd")] == names
+    assert 1 / 20 < found[names[0]] < found[names[1]]
 
 
 def test_one_draw_has_no_sd() -> None:
@@ -188,9 +227,11 @@ def test_the_next_image_stands_in_for_a_broken_one() -> None:
     data = Broken(DataConfig(name="digits", img_size=8), CPU)
     labels = data.labels("train", torch.arange(data.train_size))
     rows = draw_supports(labels, 3, 2, seed=0)
-    evaluator = FewShot(EvalsConfig(downstream="digits", shots=[3], draws=2), data, 0, CPU)
+    evaluator = FewShot(
+        EvalsConfig(downstream="digits", shots=[3], draws=2), "digits", data, 0, CPU
+    )
     data.hole = int(rows[0, 4])
-    left, needed, features = evaluator._supports(Pixels())
+    left, needed, features = evaluator._supports(lambda images: images[:, 0].flatten(1))
     assert left[data.hole] == -1
     assert (left != labels).sum() == 1
     assert data.hole not in needed

@@ -58,20 +58,23 @@ class Atlas:
     ink: float
 
 
-def build_atlas(num_classes: int, side: int, device: torch.device) -> Atlas:
-    """Returns the drawings of the first `num_classes` letters, longest side `side` pixels.
+def build_atlas(num_classes: int, side: int, device: torch.device, first: int = 0) -> Atlas:
+    """Returns the drawings of `num_classes` letters, longest side `side` pixels.
 
+    Args:
+        first: the letters before are left out.
     Raises:
-        ValueError: num_classes is more than the letters there are.
+        ValueError: these are more than the letters there are.
     """
     known = letters()
-    if num_classes > len(known):
+    if first + num_classes > len(known):
         raise ValueError(
-            f"data.num_classes={num_classes}: glyphs has at most {len(known)} distinct letters"
+            f"data.num_classes={first or num_classes}: glyphs has at most {len(known)} distinct "
+            "letters" + (f", evals.downstream=letters needs {num_classes} others" if first else "")
         )
     faces = [(_font(path), _characters(path)) for path in _face_paths()]
     drawings, count = [], []
-    for letter in known[:num_classes]:
+    for letter in known[first : first + num_classes]:
         drawn = [_draw(font, letter, side) for font, has in faces if ord(letter) in has]
         drawings += drawn
         count.append(len(drawn))

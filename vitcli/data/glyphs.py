@@ -7,6 +7,8 @@ pure function of (data.seed, i): a training set of N images is the first N, and 
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -30,9 +32,14 @@ _BANK = 100
 class Glyphs(DataSource):
     """Letters in data.num_classes classes; image i has class i % num_classes."""
 
-    def __init__(self, config: DataConfig, device: torch.device) -> None:
+    def __init__(
+        self, config: DataConfig, device: torch.device, first: int = 0, margin: int = 0
+    ) -> None:
         """Draws the letters; data.size null means all 2^40 training images.
 
+        Args:
+            first: how many letters are left out before those of the classes.
+            margin: pixels that are drawn around an image, as it would go on there.
         Raises:
             ValueError: data.num_classes or data.size is more than there are.
         """
@@ -44,20 +51,24 @@ class Glyphs(DataSource):
         self.num_classes = config.num_classes
         self.train_size = config.size or _MOST
         self.val_size = config.val_size
-        self._seed, self._size = config.seed, config.height_width
+        self._seed = config.seed
+        height, width = config.height_width
+        self._size, side = (height + 2 * margin, width + 2 * margin), min(height, width)
         self._colour, self._glyphs = config.level != "plain", 3 if config.level == "clutter" else 1
-        (height, width), side = self._size, min(self._size)
         # About as large as the letters in an image (0.6 to 0.95 of its shorter side), so that
         # bilinear sampling neither skips pixels nor blurs.
         ink = min(max(round(0.8 * side), 4), _LARGEST_CELL)
-        self._atlas = build_atlas(config.num_classes, ink, device)
+        self._atlas = build_atlas(config.num_classes, ink, device, first)
         # Half the shorter side is 1: a rectangle's letters have the proportions of a square's.
         self._half = torch.tensor([width / side, height / side], device=device)
         self._x, self._y = (  # centres of pixels
-            (torch.arange(n, device=device) * 2 + 1) / side - n / side for n in (width, height)
+            (torch.arange(-margin, n + margin, device=device) * 2 + 1) / side - n / side
+            for n in (width, height)
         )
         self._streams = torch.arange(_PER_IMAGE + _PER_GLYPH * self._glyphs, device=device)
-        self._noise = _noise_bank(self._seed, (3 if self._colour else 1) * height * width, device)
+        self._noise = _noise_bank(
+            self._seed, (3 if self._colour else 1) * math.prod(self._size), device
+        )
 
     def train_batch(self, index: Tensor, draw: Tensor | None = None) -> Batch:
         """Returns training images (B, 3, H, W) in [-1, 1] and labels (B,)."""

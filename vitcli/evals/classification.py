@@ -1,4 +1,4 @@
-"""Accuracy and loss on the upstream validation images."""
+"""Accuracy and loss on the upstream images."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from torch import nn
 from torch.nn import functional as F
 
 from vitcli.data import DataSource
-from vitcli.evals.inference import batches, inference
+from vitcli.evals.evaluator import Evaluator
+from vitcli.evals.inference import batches, inference, top1
 
 
-class Classification:
+class Classification(Evaluator):
     """Yields val/top1, val/top5 (fractions) and val/loss (nats), means over the validation images.
 
-    With five classes or fewer there is no val/top5: it would be 1 by definition.
+    With five classes or fewer there is no val/top5: it would be 1 by definition. train/top1 is of
+    the first training images, not augmented, as many as validation has; less val/top1 it is the gap
+    of over-fitting.
     """
 
     def __init__(self, data: DataSource, device: torch.device) -> None:
@@ -25,7 +28,11 @@ class Classification:
 
     def protocol(self) -> dict[str, Any]:
         """Returns the parts of the measurement that its numbers depend on."""
-        return {"name": "classification", "test_size": self._data.val_size}
+        return {
+            "name": "classification",
+            "test_size": self._data.val_size,
+            "train_images": min(self._data.val_size, self._data.train_size),
+        }
 
     def run(self, model: nn.Module) -> Iterator[tuple[str, float]]:
         """Yields (name, value)."""
@@ -41,3 +48,4 @@ class Classification:
                 sums["val/loss"] += F.cross_entropy(logits, labels, reduction="sum").item()
         for name, total in sums.items():
             yield name, total / seen
+        yield "train/top1", top1(model, self._data, "train", self._device, self._data.val_size)

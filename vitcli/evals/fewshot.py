@@ -7,7 +7,8 @@ evaluators/fewshot_lsr.py, but for float64: in float32 a small l2 moved up to 14
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,30 +18,36 @@ from torch.nn import functional as F
 from vitcli.config import EvalsConfig
 from vitcli.data import DataSource
 from vitcli.data.counter import bits
+from vitcli.evals.evaluator import Evaluator
 from vitcli.evals.inference import BATCH, batches, inference
 
 _STREAM = 0xFE35  # of this module's random numbers; draw d has the d-th from here
 _BIAS = 100.0  # the constant feature; at this size, the penalty on its weight is next to nothing
+_PIXELS = 32  # of a side, of the raw pixels as features: 3,072 numbers, 2.5 GB for ImageNet 5-shot
+_Features = Callable[[Tensor], Tensor]  # of images (B, 3, S, S): (B, D)
 
 
-class FewShot:
+class FewShot(Evaluator):
     """Yields fewshot/<data>/<k>shot, the mean top-1 over the draws, and ..._sd, their sd.
 
     One draw has no sd. The features are those that the model's head is given. The draws depend on
     the seed alone, so two models are compared on the same images; fewer shots are part of more.
+    As references, untrained/... is the same of the model before its first step, and pixels/... of
+    no model: the features are the images, averaged down to 32 pixels a side if they are larger.
     """
 
     def __init__(
-        self, config: EvalsConfig, data: DataSource, seed: int, device: torch.device
+        self, config: EvalsConfig, name: str, data: DataSource, seed: int, device: torch.device
     ) -> None:
-        """Takes the downstream data; draws of supports are functions of (seed, draw).
+        """Takes the downstream data by the name; draws of supports are functions of (seed, draw).
 
         Raises:
             ValueError: evals.l2 is 0, or evals.shots is more than the images that a class has.
         """
         if config.l2 <= 0:
             raise ValueError(f"evals.l2={config.l2}: must be above 0 for a unique solution")
-        self._config, self._data, self._seed, self._device = config, data, seed, device
+        self._config, self._name, self._data = config, name, data
+        self._seed, self._device = seed, device
         self._labels = data.labels("train", torch.arange(data.train_size, device=data.device))
         self._check(self._labels)
 
@@ -48,7 +55,7 @@ class FewShot:
         """Returns the parts of the measurement that its numbers depend on."""
         return {
             "name": "fewshot",
-            "data": self._config.downstream,
+            "data": self._name,
             "shots": list(self._config.shots),
             "draws": self._config.draws,
             "draw_seed": self._seed,
@@ -62,34 +69,44 @@ class FewShot:
 
     def run(self, model: nn.Module) -> Iterator[tuple[str, float]]:
         """Yields (name, value)."""
-        results = []
         with inference(model, self._device):
-            data = self._data
-            labels, needed, train = self._supports(model)
-            tested = [(_features(model, images), of) for images, of in batches(data, "val")]
-            test, answers = (torch.cat(column) for column in zip(*tested, strict=True))
-            for shots in self._config.shots:
-                rows = draw_supports(labels, shots, self._config.draws, self._seed)
-                targets = F.one_hot(labels[rows], data.num_classes).to(test) * 2 - 1
-                support = train[torch.searchsorted(needed, rows)]
-                scores = ridge_scores(support, targets, test, self._config.l2)
-                top1 = (scores.argmax(-1) == answers).double().mean(-1).tolist()
-                name = f"fewshot/{self._config.downstream}/{shots}shot"
-                results.append((name, statistics.fmean(top1)))
-                if len(top1) > 1:
-                    results.append((f"{name}_sd", statistics.stdev(top1)))
+            results = self._results("fewshot", partial(_pre_logits, model))
         yield from results
+
+    def references(self, untrained: nn.Module) -> Iterator[tuple[str, float]]:
+        """Yields (name, value) of raw pixels and of the model before its first step."""
+        with inference(untrained, self._device):
+            results = self._results("pixels", _pixels)
+            results += self._results("untrained", partial(_pre_logits, untrained))
+        yield from results
+
+    def _results(self, what: str, features: _Features) -> list[tuple[str, float]]:
+        results = []
+        labels, needed, train = self._supports(features)
+        tested = [(features(images).double(), of) for images, of in batches(self._data, "val")]
+        test, answers = (torch.cat(column) for column in zip(*tested, strict=True))
+        for shots in self._config.shots:
+            rows = draw_supports(labels, shots, self._config.draws, self._seed)
+            targets = F.one_hot(labels[rows], self._data.num_classes).to(test) * 2 - 1
+            support = train[torch.searchsorted(needed, rows)]
+            scores = ridge_scores(support, targets, test, self._config.l2)
+            top1 = (scores.argmax(-1) == answers).double().mean(-1).tolist()
+            name = f"{what}/{self._name}/{shots}shot"
+            results.append((name, statistics.fmean(top1)))
+            if len(top1) > 1:
+                results.append((f"{name}_sd", statistics.stdev(top1)))
+        return results
 
     def _check(self, labels: Tensor) -> None:
         counts = labels[labels >= 0].bincount(minlength=self._data.num_classes)
         fewest = int(counts.min())
         if max(self._config.shots) > fewest:
             raise ValueError(
-                f"evals.shots={self._config.shots}: evals.downstream={self._config.downstream} has "
+                f"evals.shots={self._config.shots}: evals.downstream={self._name} has "
                 f"at most {fewest} training images in each class"
             )
 
-    def _supports(self, model: nn.Module) -> tuple[Tensor, Tensor, Tensor]:
+    def _supports(self, features: _Features) -> tuple[Tensor, Tensor, Tensor]:
         """Returns all labels, which images the draws need (N,), ascending, and features (N, D).
 
         An image that cannot be decoded has label -1, and is drawn no more: in each draw the next
@@ -98,26 +115,30 @@ class FewShot:
         labels = self._labels.clone()
         while True:
             draws = draw_supports(labels, max(self._config.shots), self._config.draws, self._seed)
-            needed, features, bad = draws.flatten().bincount().nonzero()[:, 0], [], []
+            needed, found, bad = draws.flatten().bincount().nonzero()[:, 0], [], []
             chunks = torch.split(needed, BATCH)
             made = self._data.batches("train", ((chunk,) for chunk in chunks))
             for chunk, (images, _) in zip(chunks, made, strict=True):
-                features.append(_features(model, images))
+                found.append(features(images).double())
                 if len(images) < len(chunk):
                     one_by_one = (
                         (row, self._data.train_batch(row)) for row in torch.split(chunk, 1)
                     )
                     bad += [row for row, (image, _) in one_by_one if not len(image)]
             if not bad:
-                return labels, needed, torch.cat(features)
+                return labels, needed, torch.cat(found)
             labels[torch.cat(bad)] = -1
             self._check(labels)
 
 
-def _features(model: Any, images: Tensor) -> Tensor:
-    """Returns what the model's head is given, (B, D), float64."""
+def _pre_logits(model: Any, images: Tensor) -> Tensor:
     features: Tensor = model.forward_head(model.forward_features(images), pre_logits=True)
-    return features.double()
+    return features
+
+
+def _pixels(images: Tensor) -> Tensor:
+    height, width = images.shape[-2:]
+    return F.adaptive_avg_pool2d(images, (min(height, _PIXELS), min(width, _PIXELS))).flatten(1)
 
 
 def draw_supports(labels: Tensor, shots: int, draws: int, seed: int) -> Tensor:

@@ -10,7 +10,7 @@ from torch import nn
 
 from vitcli.data import Batch, DataSource, Part
 
-BATCH = 500
+BATCH = 500  # images
 
 
 @contextmanager
@@ -34,9 +34,25 @@ def inference(model: nn.Module, device: torch.device) -> Iterator[None]:
             module.training = mode
 
 
-def batches(data: DataSource, part: Part) -> Iterator[Batch]:
-    """Yields all images (B, 3, H, W) of a part and their labels (B,), in order, 500 at a time."""
+def batches(data: DataSource, part: Part, most: int | None = None) -> Iterator[Batch]:
+    """Yields a part's images (B, 3, H, W) and labels (B,), 500 at a time: the first `most`, or all.
+
+    Training images are not augmented.
+    """
     size = data.train_size if part == "train" else data.val_size
+    size = size if most is None else min(most, size)
     every = range(0, size, BATCH)
     orders = ((torch.arange(i, min(i + BATCH, size), device=data.device),) for i in every)
     return data.batches(part, orders)
+
+
+def top1(
+    model: nn.Module, data: DataSource, part: Part, device: torch.device, most: int | None = None
+) -> float:
+    """Returns how often `model` is right on a part's images, the first `most` or all."""
+    right = seen = 0
+    with inference(model, device):
+        for images, labels in batches(data, part, most):
+            right += int((model(images).argmax(-1) == labels).sum())
+            seen += len(labels)
+    return right / seen

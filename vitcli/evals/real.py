@@ -15,12 +15,13 @@ import torch
 from torch import nn
 
 from vitcli.data.decoded import Decoded
+from vitcli.evals.evaluator import Evaluator
 from vitcli.evals.inference import batches, inference
 
 _NUMBERED = re.compile(r"ILSVRC2012_val_(\d{8})\.")
 
 
-class RealLabels:
+class RealLabels(Evaluator):
     """Yields val/real: how often the first guess is one of an image's labels, where it has any."""
 
     def __init__(self, data: Decoded, path: Path, device: torch.device) -> None:

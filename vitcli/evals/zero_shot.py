@@ -1,0 +1,63 @@
+"""What another resolution does to a model before it is tuned to it (paper, section 3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from vitcli.compose import read_config
+from vitcli.config import DataConfig, RunConfig
+from vitcli.data import build_data
+from vitcli.evals.evaluator import Evaluator
+from vitcli.evals.inference import top1
+from vitcli.models.convert import read
+
+
+class ZeroShot(Evaluator):
+    """Yields, as references, the top-1 of the source run's own head on its own validation images.
+
+    zero_shot/val/top1 is at the fine-tuning run's resolution, with its interpolation of position
+    embeddings; zero_shot/source_top1 at the resolution that the source was trained at.
+    """
+
+    def __init__(self, config: RunConfig, device: torch.device) -> None:
+        """Reads the source's config. Raises ValueError if the source is no run of ours."""
+        assert config.finetune.source is not None  # by the rules
+        self._config, self._device = config, device
+        path = Path(config.finetune.source) / "config.yaml"
+        if not path.exists():
+            raise ValueError(
+                f"evals.zero_shot=true with finetune.source={config.finetune.source}: only the "
+                "folder of a run says which images it was trained on"
+            )
+        self._data = read_config(path).data
+
+    def protocol(self) -> dict[str, Any]:
+        """Returns the parts of the measurement that its numbers depend on."""
+        sizes = {"img_size": self._config.data.img_size, "source_img_size": self._data.img_size}
+        return {"name": "zero_shot", "data": self._data.name, **sizes}
+
+    def run(self, model: nn.Module) -> Iterator[tuple[str, float]]:
+        """Yields nothing: tuning replaces the head."""
+        return iter(())
+
+    def references(self, untrained: nn.Module) -> Iterator[tuple[str, float]]:
+        """Yields (name, value)."""
+        yield "zero_shot/val/top1", self._top1(self._config.data)
+        yield "zero_shot/source_top1", self._top1(self._data)
+
+    def _top1(self, sized: DataConfig) -> float:
+        """Returns the source's accuracy on its own data, at the size of the images of `sized`."""
+        source, resize = self._config.finetune.source, self._config.finetune.resize
+        assert source is not None
+        checkpoint = read(source)
+        if sized.height_width != self._data.height_width:
+            method = None if resize == "auto" else resize
+            checkpoint, _ = checkpoint.resize(sized.height_width, method)
+        data = build_data(replace(self._data, img_size=sized.img_size), self._device)
+        return top1(checkpoint.build().to(self._device), data, "val", self._device)
