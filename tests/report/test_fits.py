@@ -30,7 +30,7 @@ def test_an_exact_curve_gives_its_law_and_its_next_step(
     beyond = 1 - constants[0] * 729e3 ** -constants[1] - constants[2]
     assert found.next_y == pytest.approx(beyond, abs=1e-5)
     assert found.top1(X) == pytest.approx(law(*constants), abs=1e-5)
-    assert (found.b_interval, found.next_interval, found.floor) == (None, None, None)
+    assert (found.b_interval, found.next_interval) == (None, None)  # of one seed
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -55,20 +55,15 @@ def test_the_fit_is_scipy_s_bounded_least_squares(seed: int) -> None:
     assert found.b == pytest.approx(constants[1], abs=0.2)
 
 
-def test_a_falling_curve_is_flat() -> None:
-    found = fits.fit(X, np.linspace(0.6, 0.5, len(X))[None])
-    assert found is not None
-    assert (found.a, found.c) == pytest.approx((0.0, 0.45))
-
-
 def test_a_fit_is_the_same_each_time() -> None:
     y = noisy(5, 3, 0.01, 20.0, 0.45, 0.08)
     assert fits.fit(X, y) == fits.fit(X, y)
 
 
-def test_too_few_x_or_no_accuracies_have_no_law() -> None:
+def test_what_has_no_law() -> None:
     assert fits.fit(X[:3], np.array([[0.1, 0.2, 0.3]])) is None
-    assert fits.fit(X, np.linspace(0.5, 1.5, len(X))[None]) is None
+    assert fits.fit(X, np.linspace(0.5, 1.5, len(X))[None]) is None  # no accuracies
+    assert fits.fit(X, np.linspace(0.6, 0.5, len(X))[None]) is None  # falling
 
 
 def test_intervals_cover_and_a_floor_is_rarely_seen_where_there_is_none() -> None:

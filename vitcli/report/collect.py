@@ -11,7 +11,7 @@ from typing import Any
 
 from vitcli.files import read_json
 from vitcli.status import read_status
-from vitcli.study.claim import check_numbers
+from vitcli.study.claim import check_numbers, check_pairs
 
 
 @dataclass(frozen=True)
@@ -229,10 +229,9 @@ def _claim(plan: Mapping[str, Any]) -> Claim:
         check_numbers(plan["test"], of, plan["alpha"], [] if margin is None else [margin])
         if plan["test"] == "equivalent" and margin is None:
             raise ValueError("margin=None: above 0 if equivalent, none if greater")
+        check_pairs(of, plan["pairs"])
     except ValueError as error:
         raise ValueError(f"claims: {name}: {error}") from None
-    if not plan["pairs"]:
-        raise ValueError(f"claims: {name}: pairs=[]: give at least one pair of cells")
     metric, paper = plan.get("metric") or (), plan.get("paper")
     return Claim(
         name,

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from vitcli.paper import pretraining, scaling
+from vitcli.paper import points, pretraining, scaling
 from vitcli.report import contrasts
 from vitcli.report.collect import Cell, Claim, Study
 from vitcli.report.contrasts import Array, Series
@@ -116,12 +116,18 @@ def title(of: str, first: str, second: str) -> str:
 
 def said(of: str, effect: float) -> str:
     """Returns the number with its sign; a log-ratio as a factor too: `+1.00 (×2.0)`."""
-    return f"{effect:+.2f} (×{2**effect:.2g})" if of == "log_ratio" else f"{effect:+.3f}"
+    if of == "log_ratio":
+        return f"{effect:+.2f} (×{2**effect:.2f})"
+    return f"{effect:+.{4 if of in UNITS else 3}f}"
 
 
 def paper_effect(study: Study, claim: Claim, index: int) -> float | None:
     """Returns the same contrast of the paper's own values for the claim's pair of that index."""
-    if claim.of == "difference":
+    if claim.of == "difference" and claim.paper is not None:
+        top1 = points(claim.paper.table, claim.paper.metric)
+        one, other = claim.paper.pairs[index]
+        return top1[one] - top1[other]
+    if claim.of == "difference" and metrics_of(study, claim) == (study.metric,):
         first, second = (study.cell(name) for name in claim.pairs[index])
         if first is None or second is None or first.paper is None or second.paper is None:
             return None
@@ -138,10 +144,10 @@ def paper_series(claim: Claim, index: int) -> list[Series]:
     metric, found = claim.paper.metric, []
     for name in claim.paper.pairs[index]:
         if claim.paper.table == "table5":
-            points = pretraining(metric, name)
+            curve = pretraining(metric, name)
         else:
-            points = [(x, y) for _, x, y in scaling(metric, name)]
-        x, y = np.array(points).T
+            curve = [(x, y) for _, x, y in scaling(metric, name)]
+        x, y = np.array(curve).T
         found.append(Series(x, y[None]))
     return found
 

@@ -42,14 +42,17 @@ class Law:
 def fit(x: Array, y: Array, draws: int = 1000) -> Law | None:
     """Returns the law of a row's values y (S, C) in [0, 1] at x (C,), positive and rising.
 
-    None where there is none to fit: fewer than four x for its three numbers, or values that are no
-    accuracies. The intervals are of percentiles over resampled means, the law fitted to each.
+    None where there is none to fit: fewer than four x for its three numbers, values that are no
+    accuracies, or that do not rise. The intervals are percentiles over resampled means, with the
+    law fitted to each.
     """
     if len(x) < 4 or y.min() < 0 or y.max() > 1:
         return None
     next_x = float(x[-1] ** 2 / x[-2])
     mean = 1 - y.mean(axis=0, keepdims=True)
     (a,), (b,), (c,) = _least_squares(x, mean, floor=True)
+    if a == 0:
+        return None
     intervals: list[Interval | None] = [None] * 3
     if len(y) > 1:
         many_a, many_b, many_c = _least_squares(x, 1 - resampled_means(y, draws), floor=True)

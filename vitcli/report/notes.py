@@ -34,12 +34,12 @@ def laws(study: Study, metrics: tuple[str, ...] = ()) -> dict[str, Law]:
 
 
 def notes(study: Study, claim: Claim) -> tuple[str, ...]:
-    """Returns the crossings of a claim about the slope of a difference, else its rows' laws."""
+    """Returns where the rows of a slope of two cross; of a slope at the end, each row's law."""
     metrics = metrics_of(study, claim)
     if claim.of == "slope" and all(len(pair) == 2 for pair in claim.pairs):
         found = [_crossing_note(study, claim, index) for index in range(len(claim.pairs))]
         return tuple(note for note in found if note)
-    if claim.of in ("slope", "end_slope"):
+    if claim.of == "end_slope":
         by_row, names = laws(study, metrics), {row.id: row.label for row in study.rows}
         rows = dict.fromkeys(row for pair in claim.pairs for row in pair)
         return tuple(describe(names[row], by_row[row]) for row in rows if row in by_row)
@@ -48,16 +48,16 @@ def notes(study: Study, claim: Claim) -> tuple[str, ...]:
 
 def describe(label: str, law: Law) -> str:
     """Returns the law as a sentence: exponent, floor, and the extrapolated step."""
-    text = (
-        f"{label}: error = {law.a:.3g} · x^−{law.b:.2f} + {law.c:.3f}"
-        f"{_between(law.b_interval, '.2f', 'exponent')}{_between(law.c_interval, '.3f', 'floor')}"
-        f"; extrapolated one step, to x = {_x(law.next_x)}: {law.next_y:.3f}"
-        f"{_between(law.next_interval, '.3f')}"
-    )
+    text = f"{label}: error = {law.a:.3g} · x^−{law.b:.2f} + {law.c:.3f}"
+    step = f"extrapolated one step, to x = {_x(law.next_x)}: {law.next_y:.3f}"
+    if law.b_interval and law.c_interval and law.next_interval:
+        b, c = _between(law.b_interval, ".2f"), _between(law.c_interval, ".3f")
+        text += f" (95 % intervals: exponent {b}, floor {c})"
+        step += f" ({_between(law.next_interval, '.3f')})"
     if law.floor is None:
-        return f"{text}."
+        return f"{text}; {step}."
     better = "fits better than none" if law.floor > 0 else "is not needed"
-    return f"{text}; a floor above 0 {better} (AICc {-law.floor:+.1f})."
+    return f"{text}; {step}; a floor above 0 {better} (AICc {-law.floor:+.1f} with it)."
 
 
 def _crossing_note(study: Study, claim: Claim, index: int) -> str | None:
@@ -110,11 +110,9 @@ def _whole(
     return Series(series.x, series.y[complete]) if complete.any() else None
 
 
-def _between(interval: Interval | None, form: str, what: str = "") -> str:
-    if interval is None:
-        return ""
-    low, high = (format(value, form) for value in interval)
-    return f" ({what + ' ' if what else ''}{low} to {high})"
+def _between(interval: Interval, form: str) -> str:
+    low, high = interval
+    return f"{low:{form}} to {high:{form}}"
 
 
 def _x(value: float) -> str:

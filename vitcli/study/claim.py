@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from vitcli.config import nearest
-from vitcli.paper import FIVE, table
+from vitcli.paper import FAMILIES, FIVE, points, table
 
 TESTS = ("greater", "equivalent")
 # What a claim can be `of`, and the fewest and the most ids that each of its pairs names.
@@ -21,16 +21,19 @@ ARMS: dict[str, tuple[int, int | None]] = {
     "tau": (1, None),
 }
 _EXTRA = {"best": "pick", "tau": "against"}  # the second metric that it takes
-_OF_CURVES = ("slope", "end_slope", "log_ratio", "spread")
 
 
 @dataclass
 class ClaimPaperFile:
-    """What the same contrast is taken of in the paper: rows of table5 (models) or table6."""
+    """What the same contrast is taken of in the paper.
+
+    Along x: models of table5, over pre-training images, or families of table6, over exaFLOPs. For a
+    difference: trainings as `vitcli.paper.points` names them.
+    """
 
     table: str
-    metric: str  # table5: a test set; table6: a column, or `average`
-    pairs: list[list[str]]  # as many as the claim's
+    metric: str  # table5, table7: a test set; table6: a column; table6, table7: `average`
+    pairs: list[list[str]]  # as many as the claim's, and as long
 
 
 @dataclass
@@ -91,14 +94,29 @@ def check_numbers(test: str, of: str, alpha: float, margins: Collection[float]) 
             raise ValueError(f"margin={margin}: above 0 if equivalent, none if greater")
 
 
+def check_pairs(of: str, pairs: Sequence[Sequence[str]]) -> None:
+    """Raises ValueError unless each pair names as many cells or rows as the contrast takes."""
+    least, most = ARMS[of]
+    if not pairs:
+        raise ValueError("pairs=[]: give at least one")
+    for pair in pairs:
+        if len(pair) < least or (most is not None and len(pair) > most):
+            how_many = f"{least}" if least == most else f"{least} to {most or 'all'}"
+            what = "cells" if of == "difference" else "rows"
+            raise ValueError(f"pairs: [{', '.join(pair)}]: of={of} takes {how_many} {what}")
+
+
 def _check(
     claim: ClaimFile, cells: Collection[str], rows: Collection[str], scales: Collection[str]
 ) -> None:
     check_numbers(claim.test, claim.of, claim.alpha, claim.margin.values())
     if claim.test == "equivalent" and set(claim.margin) != set(scales):
         raise ValueError(f"margin is given by scale, for each of {', '.join(scales)}")
+    check_pairs(claim.of, claim.pairs)
     kind, known = ("cell", cells) if claim.of == "difference" else ("row", rows)
-    _check_pairs(claim.of, claim.pairs, kind, known)
+    for name in (name for pair in claim.pairs for name in pair):
+        if name not in known:
+            raise ValueError(f"no {kind} {name}{nearest(name, known)}")
     metric = [claim.metric] if isinstance(claim.metric, str) else claim.metric
     if metric is not None and not (
         isinstance(metric, list) and metric and all(isinstance(name, str) for name in metric)
@@ -111,38 +129,33 @@ def _check(
         _check_paper(claim, claim.paper)
 
 
-def _check_pairs(of: str, pairs: list[list[str]], kind: str, known: Collection[str]) -> None:
-    least, most = ARMS[of]
-    if not pairs:
-        raise ValueError("pairs=[]: give at least one")
-    for pair in pairs:
-        if len(pair) < least or (most is not None and len(pair) > most):
-            how_many = f"{least}" if least == most else f"{least} to {most or 'all'}"
-            raise ValueError(f"pairs: [{', '.join(pair)}]: of={of} takes {how_many} {kind}s")
-        for name in pair:
-            if name not in known:
-                raise ValueError(f"no {kind} {name}{nearest(name, known)}")
-
-
 def _check_paper(claim: ClaimFile, paper: ClaimPaperFile) -> None:
-    if claim.of not in _OF_CURVES:
-        raise ValueError(f"paper with of={claim.of}: it goes with {', '.join(_OF_CURVES)}")
+    if claim.of in _EXTRA:
+        raise ValueError(f"paper with of={claim.of}: the paper has no such values")
     if len(paper.pairs) != len(claim.pairs):
         raise ValueError(f"paper: {len(paper.pairs)} pairs: give {len(claim.pairs)}, as in pairs")
-    _choose("paper.table", paper.table, ("table5", "table6"))
+    single = claim.of == "difference"
+    _choose("paper.table", paper.table, ("table5", "table6", *(["table7"] if single else [])))
     rows = table(paper.table)
-    if paper.table == "table5":
-        _choose("paper.metric", paper.metric, {row["test"] for row in rows})
-        names = {row["model"] for row in rows if row["test"] == paper.metric}
-    else:
+    if paper.table == "table6":
         _choose("paper.metric", paper.metric, ("average", "real", *FIVE))
-        names = {row["family"] for row in rows}
-    for pair in paper.pairs:
+    else:
+        average = ("average",) if paper.table == "table7" else ()
+        _choose("paper.metric", paper.metric, (*sorted({row["test"] for row in rows}), *average))
+    if single:
+        names = list(points(paper.table, paper.metric))
+    elif paper.table == "table6":
+        names = list(FAMILIES)
+    else:
+        names = sorted({row["model"] for row in rows if row["test"] == paper.metric})
+    for pair, own in zip(paper.pairs, claim.pairs, strict=True):
+        if len(pair) != len(own):
+            raise ValueError(f"paper.pairs: [{', '.join(pair)}]: give {len(own)}, as in pairs")
         for name in pair:
             _choose("paper.pairs", name, names)
 
 
 def _choose(key: str, value: str, allowed: Collection[str]) -> None:
     if value not in allowed:
-        names = allowed if not isinstance(allowed, set) else sorted(allowed)
-        raise ValueError(f"{key}={value}: choose from {', '.join(names)}{nearest(value, allowed)}")
+        hint = nearest(value, allowed)
+        raise ValueError(f"{key}={value}: choose from {', '.join(allowed)}{hint}")
