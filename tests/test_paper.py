@@ -1,6 +1,6 @@
 import pytest
 
-from vitcli.paper import pretraining, scaling, table
+from vitcli.paper import points, pretraining, scaling, table
 
 
 def test_the_tables_are_whole():
@@ -23,3 +23,11 @@ def test_a_family_is_sorted_by_compute():
 def test_a_model_is_followed_over_pretraining_sets():
     points = pretraining("ImageNet", "ViT-L/16")
     assert points == [(1.3e6, 0.7653), (1.4e7, 0.8515), (3.03e8, pytest.approx(0.8712))]
+
+
+def test_trainings_are_told_apart():
+    assert points("table5", "ImageNet")["ViT-L/16 JFT-300M"] == pytest.approx(0.8712)
+    assert points("table6", "average")["R152x2 14"] == pytest.approx(0.94244)
+    adam = points("table7", "average")
+    assert adam["R50 adam"] - adam["R50 sgd"] == pytest.approx(0.0054, abs=5e-5)
+    assert points("table7", "CIFAR-10")["R152x2 sgd"] == pytest.approx(0.9907)

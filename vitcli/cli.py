@@ -94,13 +94,17 @@ def ablate(study: Study, overrides: Overrides = None, config_dir: ConfigDir = No
 
 @app.command()
 def plan(study: Study, overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
-    """Show a study's cells, parameters, training FLOPs and time; run nothing."""
+    """Show a study's cells, parameters, training FLOPs, time, and seeds needed; run nothing."""
     from rich.console import Console
 
+    from vitcli.report.power import seeds_needed
     from vitcli.study.estimate import estimate
     from vitcli.study.plan import make_plan
 
-    Console().print(estimate(make_plan(study, overrides or [], config_dir)))
+    made = make_plan(study, overrides or [], config_dir)
+    Console().print(estimate(made))
+    for line in seeds_needed(made.facts, made.folder.parent.parent / "runs"):
+        print(line)
 
 
 @app.command()

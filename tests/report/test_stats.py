@@ -151,3 +151,47 @@ def test_without_a_spread_nothing_is_tested(first: list[float], second: list[flo
     assert stats.p_outside(pair, 0.0) is None
     assert stats.detectable_difference(pair, 0.05) is None
     assert stats.detectable_margin(pair, 0.05) is None
+
+
+@pytest.mark.parametrize(
+    ("size", "alpha", "n"),
+    [(1.0, 0.05, 8), (0.5, 0.05, 27), (0.1, 0.05, 620), (0.001, 0.05, None)],
+)
+def test_seeds_for_a_difference_are_the_printed_ones(
+    size: float, alpha: float, n: int | None
+) -> None:
+    """One-sided paired t test, power 0.8: G*Power's 8, 27 and 620."""
+    assert stats.seeds_for_difference(0.02, 0.02 * size, alpha) == n
+
+
+@pytest.mark.parametrize("ratio", [0.7, 1.5, 4.0])
+def test_seeds_are_the_fewest_that_detect(ratio: float) -> None:
+    for seeds, detectable in (
+        (stats.seeds_for_difference, stats.detectable_difference),
+        (stats.seeds_for_margin, stats.detectable_margin),
+    ):
+        n = seeds(0.02, 0.02 * ratio, 0.01)
+        assert n is not None
+        enough = detectable(stats.Paired(n, 0.0, 0.02), 0.01)
+        assert enough is not None
+        assert enough <= 0.02 * ratio
+        fewer = detectable(stats.Paired(n - 1, 0.0, 0.02), 0.01) if n > 2 else math.inf
+        assert fewer is not None
+        assert fewer > 0.02 * ratio
+
+
+def test_seeds_for_a_margin_confirm_it_in_80_percent() -> None:
+    n = stats.seeds_for_margin(0.02, 0.025, 0.05)
+    assert n is not None
+    rows = np.random.default_rng(4).normal(0, 0.02, (4000, n)).tolist()
+    ps = [stats.p_equivalent(stats.paired(row, [0.0] * n), 0.025) for row in rows]
+    assert 0.79 < found(ps) < 0.9
+
+
+def test_resampled_means_give_student_s_interval() -> None:
+    values = np.random.default_rng(2).normal(0.6, 0.02, (4, 3))
+    means = stats.resampled_means(values, 40_000)
+    contrast = np.array([1.0, -2.0, 1.0])
+    low, high = np.quantile(means @ contrast, [0.025, 0.975])
+    expected, half = stats.mean_interval(list(values @ contrast))
+    assert (low, high) == pytest.approx((expected - half, expected + half), rel=0.03)

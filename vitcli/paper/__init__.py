@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 FIVE = ("imagenet", "cifar10", "cifar100", "pets", "flowers")  # of the average in Table 7
+FAMILIES = {"vit": "ViT", "resnet": "ResNet", "hybrid": "Hybrid"}
 
 
 @cache
@@ -45,3 +46,26 @@ def pretraining(test: str, model: str) -> list[tuple[float, float]]:
     """Returns (pre-training images, top-1 in [0, 1]) of Table 5, from the smallest set up."""
     rows = (row for row in table("table5") if (row["test"], row["model"]) == (test, model))
     return sorted((float(row["images"]), float(row["top1"]) / 100) for row in rows)
+
+
+def points(name: str, metric: str) -> dict[str, float]:
+    """Returns top-1 in [0, 1] of each training that a table has, by model and what tells it apart.
+
+    `ViT-L/16 JFT-300M` of table5, `R152x2 14` (epochs) of table6, `R50 adam` of table7.
+
+    Args:
+        metric: a test set of table5 or table7, a column of table6; `average`, of `FIVE`, of the
+            latter two.
+    """
+    apart = {"table5": "pretrain", "table6": "epochs", "table7": "optimizer"}[name]
+    if name == "table6":
+        top1 = {(model, x): y for model, x, y in scaling(metric)}
+        return {
+            f"{row['model']} {row[apart]}": top1[row["model"], float(row["exaflops"])]
+            for row in table(name)
+        }
+    found: dict[str, list[float]] = {}
+    for row in table(name):
+        if metric == row["test"] or (metric, name) == ("average", "table7"):
+            found.setdefault(f"{row['model']} {row[apart]}", []).append(float(row["top1"]) / 100)
+    return {key: sum(values) / len(values) for key, values in found.items()}

@@ -103,8 +103,9 @@ def _claims_markdown(verdicts: list[Verdict]) -> str:
     ]
     alphas = sorted({v.claim.alpha for v in verdicts})
     method = (
-        "Effects are differences between two cells over paired seeds, in units of the metric; of a "
-        "claim about several pairs, the pair that its verdict hangs on. *reproduced*: every pair "
+        "Effects are means over paired seeds: differences in units of the metric, slopes in those "
+        "per doubling of x, log-ratios in doublings; of a claim about several pairs, the pair that "
+        "its verdict hangs on. *reproduced*: every pair "
         "passes a one-sided paired t test (above 0) or two of them (within the margin); "
         "*contradicted*: a pair is below 0, or beyond the margin (Holm over pairs); *undecided*: "
         "neither. "
@@ -135,7 +136,7 @@ def _claims_row(verdict: Verdict) -> str:
 
 
 def _pair(pair: Comparison) -> str:
-    return esc(f"{pair.first} − {pair.second}")
+    return esc(pair.name)
 
 
 def _signed(number: float | None) -> str:

@@ -1,6 +1,7 @@
 """Judges the paper's claims on a study's runs: reproduced, contradicted or undecided, and why.
 
-A claim is a statement about each of its pairs of cells. It is reproduced if every pair passes the
+A claim is a statement about each of its pairs of cells or rows: of one number a seed, which
+`vitcli.report.contrasts` computes. It is reproduced if every pair passes the
 test (intersection-union: the largest p counts) and contradicted if any pair shows the opposite
 (Holm over its pairs). Both p values are then adjusted by Holm over the study's claims. A claim
 that cannot be tested keeps its place among them: a missing run makes no other claim easier to show.
@@ -8,23 +9,37 @@ that cannot be tested keeps its place among them: a missing run makes no other c
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vitcli.report import stats
 from vitcli.report.collect import Claim, Study
+from vitcli.report.effects import (
+    NOUNS,
+    UNITS,
+    labels,
+    measure,
+    metrics_of,
+    paper_effect,
+    said,
+    title,
+)
+from vitcli.report.notes import notes
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two cells, and the difference `first - second` over the seeds finished in both.
+    """A contrast of cells or rows, and its mean over the seeds finished in all of them.
 
-    Differences are in units of the metric. The interval is of level 1 - 2 alpha, as both tests are
-    one-sided; p values are unadjusted. `detectable` is the difference (greater) or the margin
-    (equivalent) found in at least 80 % of repeats at alpha / number of claims, Holm's first step.
+    A difference is in units of the metric, a slope in those per doubling of x. The interval is of
+    level 1 - 2 alpha, as both tests are one-sided; p values are unadjusted. `detectable` is the
+    difference (greater) or the margin (equivalent) found in at least 80 % of repeats at
+    alpha / number of claims, Holm's first step.
     """
 
     first: str  # labels, not ids
-    second: str
+    second: str  # "" if the contrast is not of two
+    name: str  # of the contrast: `slope of ViT − ResNet`
     n: int = 0
     effect: float | None = None
     interval: tuple[float, float] | None = None
@@ -33,6 +48,8 @@ class Comparison:
     detectable: float | None = None
     paper_effect: float | None = None
     problem: str | None = None  # why there is no p
+    sd: float | None = None  # of the single seeds' numbers
+    above: tuple[int, int] | None = None  # of a claim's several metrics: above 0 on k of m
 
 
 @dataclass(frozen=True)
@@ -46,18 +63,22 @@ class Verdict:
     p_against: float | None
     decisive: Comparison
     comparisons: tuple[Comparison, ...]
+    notes: tuple[str, ...]  # further sentences: crossings, fitted laws
 
 
 def judge(study: Study) -> list[Verdict]:
     """Returns a verdict on each of the study's claims, in their order."""
-    compared = [tuple(_compare(study, c, *pair) for pair in c.pairs) for c in study.claims]
+    compared = [
+        tuple(_compare(study, claim, index) for index in range(len(claim.pairs)))
+        for claim in study.claims
+    ]
     tested = [not any(pair.problem for pair in pairs) for pairs in compared]
     raw_for = [max(_ps(pairs, "p_for")) for pairs in compared]
     raw_against = [min(stats.holm(_ps(pairs, "p_against"))) for pairs in compared]
     ps_for = stats.holm([p if ok else 1.0 for p, ok in zip(raw_for, tested, strict=True)])
     ps_against = stats.holm([p if ok else 1.0 for p, ok in zip(raw_against, tested, strict=True)])
     return [
-        _decide(claim, pairs, p_for, p_against) if ok else _untested(claim, pairs)
+        _decide(study, claim, pairs, p_for, p_against) if ok else _untested(study, claim, pairs)
         for claim, pairs, p_for, p_against, ok in zip(
             study.claims, compared, ps_for, ps_against, tested, strict=True
         )
@@ -69,84 +90,98 @@ def _ps(pairs: tuple[Comparison, ...], key: str) -> list[float]:
     return [1.0 if p is None else p for p in ps]
 
 
-def _compare(study: Study, claim: Claim, first_id: str, second_id: str) -> Comparison:
-    first, second = study.cell(first_id), study.cell(second_id)
-    if first is None or second is None:
-        absent = [i for i, cell in ((first_id, first), (second_id, second)) if cell is None]
-        return Comparison(
-            study.name(first) if first else first_id,
-            study.name(second) if second else second_id,
-            problem=f"the study has no cell {' and no cell '.join(absent)}",
-        )
-    names = study.name(first), study.name(second)
-    paper: float | None = None
-    if first.paper is not None and second.paper is not None:
-        paper = first.paper - second.paper
-    complete = [
-        (run.value, other.value)
-        for run, other in ((first.runs[s], second.runs[s]) for s in first.runs if s in second.runs)
-        if run.value is not None and other.value is not None
-    ]
-    n = len(complete)
-    if n == 0:
-        return Comparison(*names, paper_effect=paper, problem="no seed has finished in both cells")
-    pair = stats.paired([a for a, _ in complete], [b for _, b in complete])
-    problem: str | None = None
-    if n < 2:
-        problem = "only one seed has finished in both cells, and a test needs two"
-    elif pair.sd is None:
-        problem = f"the {n} paired differences are all equal: without a spread there is no test"
+def _compare(study: Study, claim: Claim, index: int) -> Comparison:
+    pair, metrics = claim.pairs[index], metrics_of(study, claim)
+    first, second = labels(study, claim, pair)
+    name = title(claim.of, first, second)
+    paper, effect = paper_effect(study, claim, index), measure(study, claim, pair, metrics)
+    if not len(effect.values):
+        return Comparison(first, second, name, paper_effect=paper, problem=effect.problem)
+    found, problem = stats.sample(effect.values, effect.scale), effect.problem
+    if problem is None and found.sd is None:
+        numbers = "paired differences" if claim.of == "difference" else "numbers"
+        problem = f"the {found.n} {numbers} are all equal: without a spread there is no test"
     if claim.test == "greater":
-        p_for, p_against = stats.p_greater(pair), stats.p_less(pair)
-        detectable = stats.detectable_difference(pair, claim.alpha / len(study.claims))
+        p_for, p_against = stats.p_greater(found), stats.p_less(found)
+        detectable = stats.detectable_difference(found, claim.alpha / len(study.claims))
     else:
         assert claim.margin is not None
-        p_for, p_against = (
-            stats.p_equivalent(pair, claim.margin),
-            stats.p_outside(pair, claim.margin),
-        )
-        detectable = stats.detectable_margin(pair, claim.alpha / len(study.claims))
-    interval = stats.interval(pair, 1 - 2 * claim.alpha)
-    return Comparison(*names, n, pair.mean, interval, p_for, p_against, detectable, paper, problem)
+        p_for = stats.p_equivalent(found, claim.margin)
+        p_against = stats.p_outside(found, claim.margin)
+        detectable = stats.detectable_margin(found, claim.alpha / len(study.claims))
+    return Comparison(
+        first,
+        second,
+        name,
+        found.n,
+        found.mean,
+        stats.interval(found, 1 - 2 * claim.alpha),
+        p_for,
+        p_against,
+        detectable,
+        paper,
+        problem,
+        sd=found.sd,
+        above=_above(study, claim, pair, metrics),
+    )
 
 
-def _untested(claim: Claim, pairs: tuple[Comparison, ...]) -> Verdict:
+def _above(
+    study: Study, claim: Claim, pair: Sequence[str], metrics: Sequence[str]
+) -> tuple[int, int] | None:
+    """Returns on how many of the claim's several metrics the mean effect is above 0."""
+    if len(metrics) < 2:
+        return None
+    effects = [measure(study, claim, pair, [metric]).values for metric in metrics]
+    return sum(len(values) > 0 and float(values.mean()) > 0 for values in effects), len(metrics)
+
+
+def _untested(study: Study, claim: Claim, pairs: tuple[Comparison, ...]) -> Verdict:
     pair = next(pair for pair in pairs if pair.problem)
-    reason = f"Not tested: {pair.first} against {pair.second}: {pair.problem}."
-    return Verdict(claim, "undecided", reason, None, None, pair, pairs)
+    name = f"{pair.first} against {pair.second}" if claim.of == "difference" else pair.name
+    reason = f"Not tested: {name}: {pair.problem}."
+    extra = notes(study, claim)
+    return Verdict(claim, "undecided", reason, None, None, pair, pairs, extra)
 
 
-def _decide(claim: Claim, pairs: tuple[Comparison, ...], p_for: float, p_against: float) -> Verdict:
+def _decide(
+    study: Study, claim: Claim, pairs: tuple[Comparison, ...], p_for: float, p_against: float
+) -> Verdict:
     weakest = max(pairs, key=lambda pair: pair.p_for or 0.0)
     clearest = min(pairs, key=lambda pair: pair.p_against or 0.0)
-    greater, margin = claim.test == "greater", f"±{claim.margin or 0:g}"
+    greater, margin, noun = claim.test == "greater", f"±{claim.margin or 0:g}", NOUNS[claim.of]
     if p_against < claim.alpha:
         verdict, p, pair, which = "contradicted", p_against, clearest, "clearest"
-        head = "The difference is below 0" if greater else f"A difference is beyond {margin}"
+        head = f"The {noun} is below 0" if greater else f"A {noun} is beyond {margin}"
     elif p_for < claim.alpha:
         verdict, p, pair, which = "reproduced", p_for, weakest, "weakest"
-        head = "The difference is above 0" if greater else f"The difference is within {margin}"
+        head = f"The {noun} is above 0" if greater else f"The {noun} is within {margin}"
     else:
         verdict, p, pair, which = "undecided", p_for, weakest, "weakest"
         head = "Neither above nor below 0" if greater else f"Neither within nor beyond {margin}"
         head += " with significance"
+    which = f"the {which} of {len(pairs)} pairs, " if len(pairs) > 1 else ""
+    reason = f"{head}: {which}{_numbers(claim, pair)}, p = {format_p(p)}."
+    if pair.above:
+        reason += f" Above 0 on {pair.above[0]} of {pair.above[1]} metrics."
+    if verdict == "undecided":
+        assert pair.detectable is not None
+        size = said(claim.of, pair.detectable).lstrip("+")
+        truth = f"a true {noun} of {size}" if greater else f"a margin of ±{size} around a true 0"
+        reason += f" With this n and spread, {truth} would be found in at least 80 % of repeats."
+    return Verdict(claim, verdict, reason, p_for, p_against, pair, pairs, notes(study, claim))
+
+
+def _numbers(claim: Claim, pair: Comparison) -> str:
+    """Returns `ViT − ResNet = +0.100, 90 % interval +0.083 to +0.117, 3 paired seeds`."""
     assert pair.effect is not None
     assert pair.interval is not None
-    assert pair.detectable is not None
-    which = f"the {which} of {len(pairs)} pairs, " if len(pairs) > 1 else ""
-    reason = (
-        f"{head}: {which}{pair.first} − {pair.second} = {pair.effect:+.3f}, "
-        f"{100 * (1 - 2 * claim.alpha):g} % interval {pair.interval[0]:+.3f} to "
-        f"{pair.interval[1]:+.3f}, {pair.n} paired seeds, p = {format_p(p)}."
+    effect, low, high = (said(claim.of, value) for value in (pair.effect, *pair.interval))
+    seeds = "paired seeds" if pair.second else "seeds"
+    return (
+        f"{pair.name} = {effect}{UNITS.get(claim.of, '')}, {100 * (1 - 2 * claim.alpha):g} % "
+        f"interval {low} to {high}, {pair.n} {seeds}"
     )
-    if verdict == "undecided":
-        truth = (
-            f"a true difference of {pair.detectable:.3f}"
-            if greater
-            else f"a margin of ±{pair.detectable:.3f} around truly equal cells"
-        )
-        reason += f" With this n and spread, {truth} would be found in at least 80 % of repeats."
-    return Verdict(claim, verdict, reason, p_for, p_against, pair, pairs)
 
 
 def format_p(p: float) -> str:

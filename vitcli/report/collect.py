@@ -11,16 +11,16 @@ from typing import Any
 
 from vitcli.files import read_json
 from vitcli.status import read_status
-
-TESTS = ("greater", "equivalent")
+from vitcli.study.claim import check_numbers, check_pairs
 
 
 @dataclass(frozen=True)
 class Label:
-    """A row or a column of the table."""
+    """A row or a column of the table. `value`: a column's place on a curve's x-axis."""
 
     id: str
     label: str
+    value: float | None = None
 
 
 @dataclass(frozen=True)
@@ -59,16 +59,39 @@ class Paper:
 
 
 @dataclass(frozen=True)
+class Axis:
+    """A curve's x: what it is `of`, a column's value or a run's training FLOPs, and its name."""
+
+    of: str
+    label: str
+
+
+@dataclass(frozen=True)
+class ClaimPaper:
+    """Rows of one of the paper's tables, of which a claim's contrast is taken too."""
+
+    table: str
+    metric: str
+    pairs: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
 class Claim:
-    """A statement of the paper, and the test that judges it on pairs of cells."""
+    """A statement of the paper, and the test that judges it; see `study.claim.ClaimFile`."""
 
     id: str
     statement: str
     where: str
     test: str
-    pairs: tuple[tuple[str, str], ...]  # ids of cells; `greater`: first above second
+    pairs: tuple[tuple[str, ...], ...]  # ids of cells, or of rows; `greater`: first above second
     alpha: float
-    margin: float | None  # in units of the metric; of `equivalent` only
+    margin: float | None  # in units of the contrast; of `equivalent` only
+    of: str = "difference"
+    metric: tuple[str, ...] = ()  # () is the study's; of several, their mean
+    pick: str | None = None
+    against: str | None = None
+    number: int | None = None
+    paper: ClaimPaper | None = None
 
 
 @dataclass(frozen=True)
@@ -101,6 +124,7 @@ class Study:
     cells: tuple[Cell, ...]
     paper: Paper
     claims: tuple[Claim, ...]
+    axis: Axis | None = None  # of a curve
 
     @property
     def values(self) -> dict[str, dict[int, float | None]]:
@@ -118,6 +142,16 @@ class Study:
         if len(self.columns) == 1:
             return row
         return column if len(self.rows) == 1 else f"{row} ({column})"
+
+    def x(self, cell: Cell) -> float | None:
+        """Returns the cell's place on the x-axis; None if that takes a run and none has finished.
+
+        Of training FLOPs: the mean over the seeds that have a value.
+        """
+        if self.axis is None or self.axis.of == "column":
+            return next(x.value for x in self.columns if x.id == cell.column)
+        done = [r.train_flops for r in cell.runs.values() if r.value is not None and r.train_flops]
+        return sum(done) / len(done) if done else None
 
     @property
     def totals(self) -> Totals:
@@ -147,16 +181,22 @@ def load(study_dir: Path, runs_dir: Path) -> Study:
     path = study_dir / "plan.json"
     plan = read_json(path)
     try:
-        return _study(plan, runs_dir)
+        return study_of(plan, runs_dir)
     except KeyError as error:
         raise ValueError(f"{path}: no key {error}") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
 
-def _study(plan: Mapping[str, Any], runs_dir: Path) -> Study:
-    rows = tuple(Label(x["id"], x["label"]) for x in plan["rows"])
-    columns = tuple(Label(x["id"], x["label"]) for x in plan["columns"])
+def study_of(plan: Mapping[str, Any], runs_dir: Path) -> Study:
+    """Returns the study of a plan's facts, written to a file or not; raises as `load`, less names.
+
+    A missing key is a KeyError.
+    """
+    rows, columns = (
+        tuple(Label(x["id"], x["label"], x.get("value")) for x in plan[key])
+        for key in ("rows", "columns")
+    )
     places = Counter((cell["row"], cell["column"]) for cell in plan["cells"])
     for cell in plan["cells"]:
         for key, axis in (("row", rows), ("column", columns)):
@@ -174,6 +214,7 @@ def _study(plan: Mapping[str, Any], runs_dir: Path) -> Study:
         cells=tuple(_cell(cell, plan["metric"], runs_dir) for cell in plan["cells"]),
         paper=Paper(**{k: plan["paper"][k] for k in ("where", "metric", "n")}),
         claims=tuple(_claim(claim) for claim in plan["claims"]),
+        axis=Axis(plan["x"]["of"], plan["x"]["label"]) if plan.get("x") else None,
     )
 
 
@@ -183,17 +224,32 @@ def _cell(plan: Mapping[str, Any], metric: str, runs_dir: Path) -> Cell:
 
 
 def _claim(plan: Mapping[str, Any]) -> Claim:
-    name, test, alpha, margin = plan["id"], plan["test"], plan["alpha"], plan.get("margin")
-    if test not in TESTS:
-        raise ValueError(f"claims: {name}: test={test}: choose from {', '.join(TESTS)}")
-    if not 0 < alpha < 0.5:
-        raise ValueError(f"claims: {name}: alpha={alpha}: must be in (0, 0.5)")
-    if (test == "equivalent") != (margin is not None and margin > 0):
-        raise ValueError(f"claims: {name}: margin={margin}: above 0 if equivalent, none if greater")
-    if not plan["pairs"]:
-        raise ValueError(f"claims: {name}: pairs=[]: give at least one pair of cells")
-    pairs = tuple((first, second) for first, second in plan["pairs"])
-    return Claim(name, plan["statement"], plan["where"], test, pairs, alpha, margin)
+    name, of, margin = plan["id"], plan.get("of", "difference"), plan.get("margin")
+    try:
+        check_numbers(plan["test"], of, plan["alpha"], [] if margin is None else [margin])
+        if plan["test"] == "equivalent" and margin is None:
+            raise ValueError("margin=None: above 0 if equivalent, none if greater")
+        check_pairs(of, plan["pairs"])
+    except ValueError as error:
+        raise ValueError(f"claims: {name}: {error}") from None
+    metric, paper = plan.get("metric") or (), plan.get("paper")
+    return Claim(
+        name,
+        plan["statement"],
+        plan["where"],
+        plan["test"],
+        _pairs(plan["pairs"]),
+        plan["alpha"],
+        margin,
+        of=of,
+        metric=(metric,) if isinstance(metric, str) else tuple(metric),
+        **{key: plan.get(key) for key in ("pick", "against", "number")},
+        paper=paper and ClaimPaper(paper["table"], paper["metric"], _pairs(paper["pairs"])),
+    )
+
+
+def _pairs(pairs: list[list[str]]) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(pair) for pair in pairs)
 
 
 def _run(run_id: str, metric: str, runs_dir: Path) -> Run:

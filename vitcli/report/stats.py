@@ -6,17 +6,20 @@ None means that the data cannot say: fewer than two values, or no spread to meas
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 POWER = 0.8  # the usual convention, of every "smallest detectable" number here
+MOST_SEEDS = 10_000
 
 
 @dataclass(frozen=True)
 class Paired:
-    """The difference `first - second` over n pairs: its mean, and the sd of single differences."""
+    """A difference (or another contrast) over n paired seeds: its mean, and the single ones' sd."""
 
     n: int
     mean: float
@@ -40,13 +43,38 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, 
 
 def paired(first: Sequence[float], second: Sequence[float]) -> Paired:
     """Returns the paired difference of two equally long, non-empty samples."""
-    assert len(first) == len(second) > 0
-    difference = np.subtract(first, second)
+    assert len(first) == len(second)
+    return sample(np.subtract(first, second), float(np.max(np.abs([first, second]))))
+
+
+def sample(values: Sequence[float] | NDArray[np.float64], scale: float) -> Paired:
+    """Returns the contrast whose number of each seed is given, of one seed or more.
+
+    Args:
+        scale: the largest of the values that the numbers were computed from.
+    """
+    assert len(values) > 0
     # Equal differences of unlike numbers differ by some 1e-16 of them: rounding, not a spread.
-    rounding = 1e-12 * float(np.max(np.abs([first, second])))
-    spread = len(first) > 1 and float(np.ptp(difference)) > rounding
-    sd = float(np.std(difference, ddof=1)) if spread else None
-    return Paired(len(first), float(np.mean(difference)), sd)
+    spread = len(values) > 1 and float(np.ptp(values)) > 1e-12 * scale
+    sd = float(np.std(values, ddof=1)) if spread else None
+    return Paired(len(values), float(np.mean(values)), sd)
+
+
+def resampled_means(values: NDArray[np.float64], draws: int) -> NDArray[np.float64]:
+    """Returns `draws` plausible means (draws, C) of the seeds' values (S, C), S at least 2.
+
+    A bootstrap over seeds whose weights are normal, and share one chi-square for the spread that S
+    seeds leave unknown: any fixed combination of the C columns is then Student's t about its mean,
+    so its percentile interval is the t-interval. Seeds drawn with replacement, the usual weights,
+    know only the spread seen: their 95 % intervals covered in 50, 74 and 83 % of 2,000 repeats with
+    2, 3 and 5 seeds, these in 96, 96 and 95 %.
+    """
+    n = len(values)
+    assert n > 1
+    rng = np.random.default_rng(0)
+    mean = values.mean(axis=0)
+    noise = rng.normal(size=(draws, n)) @ (values - mean) / np.sqrt(n * (n - 1))
+    return np.asarray(mean + noise / np.sqrt(rng.chisquare(n - 1, (draws, 1)) / (n - 1)))
 
 
 def interval(pair: Paired, level: float) -> tuple[float, float] | None:
@@ -103,7 +131,7 @@ def holm(ps: Sequence[float]) -> list[float]:
 
 def detectable_difference(pair: Paired, alpha: float) -> float | None:
     """Returns the true difference that `p_greater` finds in 80 % of repeats, at this n and sd."""
-    return _detectable(pair, alpha, 1 - POWER)
+    return None if pair.sd is None else _detectable(pair.n, alpha, 1 - POWER) * pair.sd
 
 
 def detectable_margin(pair: Paired, alpha: float) -> float | None:
@@ -111,17 +139,34 @@ def detectable_margin(pair: Paired, alpha: float) -> float | None:
 
     Each of its two tests is given half of the failures, so that both hold at least that often.
     """
-    return _detectable(pair, alpha, (1 - POWER) / 2)
+    return None if pair.sd is None else _detectable(pair.n, alpha, (1 - POWER) / 2) * pair.sd
 
 
-def _detectable(pair: Paired, alpha: float, miss: float) -> float | None:
-    """Returns the difference that a one-sided t test at `alpha` misses with probability `miss`."""
+def seeds_for_difference(sd: float, difference: float, alpha: float) -> int | None:
+    """Returns the fewest seeds with which `p_greater` finds a true difference in 80 % of repeats.
+
+    None: more than `MOST_SEEDS`. Both numbers are above 0.
+    """
+    return _seeds(difference / sd, alpha, 1 - POWER)
+
+
+def seeds_for_margin(sd: float, margin: float, alpha: float) -> int | None:
+    """Returns the fewest seeds whose `detectable_margin` is at most `margin`; else as above."""
+    return _seeds(margin / sd, alpha, (1 - POWER) / 2)
+
+
+def _seeds(size: float, alpha: float, miss: float) -> int | None:
+    enough = range(2, MOST_SEEDS + 1)  # what n seeds detect falls with n
+    n = 2 + bisect_left(enough, True, key=lambda n: _detectable(n, alpha, miss) <= size)
+    return n if n <= MOST_SEEDS else None
+
+
+def _detectable(n: int, alpha: float, miss: float) -> float:
+    """Returns the difference, in sd, that a one-sided t test misses with probability `miss`."""
     from scipy.special import nctdtrinc
 
-    if pair.se is None:
-        return None
-    critical = _quantile(pair.n - 1, 1 - alpha)
-    return float(nctdtrinc(pair.n - 1, miss, critical)) * pair.se
+    critical = _quantile(n - 1, 1 - alpha)
+    return float(nctdtrinc(n - 1, miss, critical) / np.sqrt(n))
 
 
 # scipy.special has Student's t without the 0.7 s that importing scipy.stats takes.

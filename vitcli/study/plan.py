@@ -13,6 +13,7 @@ from typing import Any
 from vitcli.compose import compose, conf_dir, dump
 from vitcli.config import RunConfig, nearest, run_id
 from vitcli.files import read_json, write_json, write_text
+from vitcli.study.claim import ClaimFile, check_claims, claim_facts
 
 SCALES = ("laptop", "gpu", "paper")
 
@@ -34,19 +35,6 @@ class PaperFile:
     where: str
     metric: str
     n: int = 1
-
-
-@dataclass
-class ClaimFile:
-    """A testable statement: `greater` or `equivalent` within a margin, for pairs of cells."""
-
-    id: str
-    statement: str
-    where: str
-    test: str
-    pairs: list[list[str]]
-    margin: dict[str, float] = field(default_factory=dict)  # by scale
-    alpha: float = 0.05
 
 
 @dataclass
@@ -125,7 +113,7 @@ def make_plan(study: str, overrides: Sequence[str] = (), config_dir: Path | None
         "columns": [{"id": k, "label": v} for k, v in file.columns.items()],
         "cells": cells,
         "paper": vars(file.paper),
-        "claims": [_claim(claim, scale) for claim in file.claims],
+        "claims": [claim_facts(claim, scale) for claim in file.claims],
     }
     return Plan(Path(first.outputs) / "studies" / name, facts, configs)
 
@@ -203,16 +191,10 @@ def _check(file: StudyFile, name: str) -> None:
                 raise ValueError(f"{name}: cell with {key}={value}: {key}s are {', '.join(known)}")
     if len(set(ids)) < len(ids):
         raise ValueError(f"{name}: two cells with the same row and column")
-    for claim in file.claims:
-        if claim.test not in ("greater", "equivalent"):
-            raise ValueError(f"{name}: claim {claim.id}: test={claim.test}: greater or equivalent")
-        for cell_id in (cell_id for pair in claim.pairs for cell_id in pair):
-            if cell_id not in ids:
-                raise ValueError(
-                    f"{name}: claim {claim.id}: no cell {cell_id}{nearest(cell_id, ids)}"
-                )
-        if claim.test == "equivalent" and set(claim.margin) != set(file.scales):
-            raise ValueError(f"{name}: claim {claim.id}: margin is given by scale, for each scale")
+    try:
+        check_claims(file.claims, ids, file.rows, file.scales)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
 
 
 def _refuse_varied(study: str, file: StudyFile, overrides: Sequence[str]) -> None:
@@ -239,11 +221,6 @@ def _seeds(text: str) -> list[int]:
 
 def _cell(cell: CellFile) -> dict[str, Any]:
     return {"row": cell.row, "column": cell.column, "paper": cell.paper}
-
-
-def _claim(claim: ClaimFile, scale: str) -> dict[str, Any]:
-    facts = {k: v for k, v in vars(claim).items() if k != "margin"}
-    return facts | ({"margin": claim.margin[scale]} if scale in claim.margin else {})
 
 
 def _digest(overrides: list[str]) -> str:

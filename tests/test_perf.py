@@ -1,0 +1,72 @@
+"""Counts of cost against the paper's exaFLOPs and torch's counter."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from vitcli import perf
+from vitcli.compose import compose
+from vitcli.models import build_model
+from vitcli.paper import table
+
+JFT_IMAGES, JFT_CLASSES = 303e6, 18_000
+MODELS = {
+    "ViT-B/32": ["model=b", "model.patch_size=32"],
+    "ViT-B/16": ["model=b"],
+    "ViT-L/32": ["model=l", "model.patch_size=32"],
+    "ViT-L/16": ["model=l"],
+    "ViT-H/14": ["model=h"],
+    "R50x1": ["model=bit_r50x1"],
+    "R50x2": ["model=bit_r50x2"],
+    "R101x1": ["model=bit_r101x1"],
+    "R152x1": ["model=bit_r152x1"],
+    "R152x2": ["model=bit_r152x2"],
+    "R200x3": ["model=bit_r200x3"],
+    "R50+B/32": ["model=b", "stem=resnet", "model.patch_size=32"],
+    "R50+B/16": ["model=b", "stem=resnet"],
+    "R50+L/32": ["model=l", "stem=resnet", "model.patch_size=32"],
+    "R50+L/16": ["model=l", "stem=resnet"],
+}
+
+
+@cache
+def macs(model: str, classes: int) -> int:
+    config = compose(["scale=paper", "recipe=jft_b", *MODELS[model]])
+    with torch.device("meta"):
+        return perf.count(build_model(config, (224, 224), classes), (224, 224))[1]
+
+
+@pytest.mark.parametrize("row", table("table6"), ids=lambda row: f"{row['model']}@{row['epochs']}")
+def test_exaflops_are_the_paper_s_within_5_percent(row: dict[str, str]) -> None:
+    """ViTs are within 0.2 % but B/32 (55 is printed: +2.3 %), hybrids within 1.7 %.
+
+    BiT is 3.5 to 5 % above, as if the paper had counted a little less of each ResNet. R50+L/16 is
+    2.9 % below at 7 epochs and equal at 14: the printed 859 and 1668 are no factor of 2 apart.
+    """
+    images = int(row["epochs"]) * JFT_IMAGES
+    found = 6 * macs(row["model"], JFT_CLASSES) * images / 1e18
+    assert found == pytest.approx(float(row["exaflops"]), rel=0.05)
+    if row["family"] == "vit" and row["model"] != "ViT-B/32":
+        assert found == pytest.approx(float(row["exaflops"]), rel=0.002)
+
+
+def test_multiply_adds_of_a_vit_written_out() -> None:
+    n, d, mlp, depth, classes = 197, 768, 3072, 12, 1000
+    block = 4 * n * d * d + 2 * n * n * d + 2 * n * d * mlp
+    patches, head = 196 * 16 * 16 * 3 * d, d * classes
+    assert macs("ViT-B/16", classes) == depth * block + patches + head
+
+
+@pytest.mark.parametrize(
+    "overrides", [["model=nano"], ["model=bit_nano"], ["model=nano", "stem=resnet_nano"]]
+)
+def test_multiply_adds_are_half_of_torch_s_flops(overrides: list[str]) -> None:
+    """On a model with real weights and a batch of two, where `count` has neither."""
+    model = build_model(compose(overrides), (32, 32), 10).eval()
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        model(torch.zeros(2, 3, 32, 32))
+    assert 2 * 2 * perf.count(model, (32, 32))[1] == counter.get_total_flops()
