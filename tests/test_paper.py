@@ -1,6 +1,6 @@
 import pytest
 
-from vitcli.paper import pretraining, scaling, table
+from vitcli.paper import curve, pretraining, scaling, table
 
 
 def test_the_tables_are_whole():
@@ -23,3 +23,27 @@ def test_a_family_is_sorted_by_compute():
 def test_a_model_is_followed_over_pretraining_sets():
     points = pretraining("ImageNet", "ViT-L/16")
     assert points == [(1.3e6, 0.7653), (1.4e7, 0.8515), (3.03e8, pytest.approx(0.8712))]
+
+
+def test_curves_hold_the_points_of_the_tables():
+    points = curve("table6", "exaflops", "average")
+    assert list(points) == ["ViT", "ResNet", "Hybrid"]
+    assert sum(map(len, points.values())) == 18
+    assert points["Hybrid"] == [point[1:] for point in scaling("average", "hybrid")]
+    models = curve("table5", "images", "top1", test="ImageNet")
+    assert models["ViT-L/16"] == pretraining("ImageNet", "ViT-L/16")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("table7", "x", "top1"), "table=table7: choose from table5, table6"),
+        (("table6", "images", "average"), "table6 has no column images"),
+        (("table6", "exaflops", "top1"), "table6 has no column top1"),
+    ],
+)
+def test_a_curve_of_what_is_not_there_is_refused(arguments, said):
+    with pytest.raises(ValueError, match=said):
+        curve(*arguments)
+    with pytest.raises(ValueError, match="no row with test=JFT"):
+        curve("table5", "images", "top1", test="JFT")

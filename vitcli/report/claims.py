@@ -46,6 +46,7 @@ class Verdict:
     p_against: float | None
     decisive: Comparison
     comparisons: tuple[Comparison, ...]
+    notes: tuple[str, ...] = ()  # further sentences, of what is known beside the verdict
 
 
 def judge(study: Study) -> list[Verdict]:
