@@ -175,8 +175,8 @@ def test_the_recipe_is_what_all_runs_share(make: Make, whole: dict[str, Any]) ->
     for folder in runs_dir.iterdir():
         kind = folder.name.split("-")[1]
         (folder / "config.yaml").write_text(
-            f"recipe: {{optimizer: adamw, warmup: null}}\npos_emb: {{kind: {kind}}}\n"
-            f"seed: {folder.name[-1]}\n"
+            "recipe: {optimizer: adamw, warmup: null}\nfinetune: {source: null, resize: auto}\n"
+            f"pos_emb: {{kind: {kind}}}\nseed: {folder.name[-1]}\n"
         )
     text = (write_report(study_dir, runs_dir).parent / "report.md").read_text()
     assert "- Recipe: recipe.optimizer adamw\n" in text

@@ -34,6 +34,7 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 # Inches: the panels' height and widths; the y-axis's numbers; the gap between; foot, title, a line.
 _HEIGHT, _OURS, _PAPER, _TICKS = 3.4, 4.4, 2.7, 0.62
 _GAP, _FOOT, _TITLE, _LINE = 0.2, 1.0, 0.5, 0.19
+_NAME = 28  # characters of a row's name: longer ones would make the figure wide and its text small
 _KEY = 0.26  # inches from a panel's edge to the names at the lines' ends
 _PAPER_X = {"exaflops": "Training exaFLOPs", "images": "Images of pre-training"}
 
@@ -62,7 +63,7 @@ def draw(study: Study, fits: Mapping[str, Callable[[float], float]]) -> Figure:
     """Returns the figure of a study whose `figure` is `curve`."""
     from matplotlib.figure import Figure
 
-    names, theirs = [short(row.label) for row in study.rows], _papers(study)
+    names, theirs = [short(row.label, _NAME) for row in study.rows], _papers(study)
     here = wrapped(f"Here: {study.metric_label}, scale {study.scale}", _OURS)
     paper = study.paper
     there = wrapped(f"The paper, {paper.where}, n = {paper.n}: {paper.metric}", _PAPER + 0.6)
@@ -104,7 +105,7 @@ def _ours(ax: Axes, study: Study, fits: Mapping[str, Callable[[float], float]]) 
         if not placed:
             continue
         points = [(place.x, place.mean) for place in placed]
-        line = _Series(short(row.label), points, COLOURS[i % len(COLOURS)], _MARKERS[i % 8])
+        line = _Series(short(row.label, _NAME), points, COLOURS[i % len(COLOURS)], _MARKERS[i % 8])
         series.append(line)
         seen += _draw_row(ax, line, placed)
         ends += [p.mean + sign * (p.half or 0) for p in placed for sign in (-1, 1)]
@@ -195,7 +196,7 @@ def _papers(study: Study) -> list[_Series]:
             if points:
                 found[row.label] = sorted(points)
     return [
-        _Series(short(name), points, GREY, _MARKERS[i % 8])
+        _Series(short(name, _NAME), points, GREY, _MARKERS[i % 8])
         for i, (name, points) in enumerate(found.items())
     ]
 
@@ -246,7 +247,7 @@ def _name(ax: Axes, series: Sequence[_Series], inches: float) -> None:
     key, outside = _KEY / inches, {"transform": ax.transAxes, "clip_on": False}
     for i, (line, place) in enumerate(zip(order, places, strict=True)):
         y = float(place) + i * gap
-        leader = {"arrowstyle": "-", "color": line.colour, "linewidth": 0.6, "alpha": 0.6}
+        leader = {"arrowstyle": "-", "color": line.colour, "linewidth": 0.5, "alpha": 0.5}
         end: Any = {"xytext": (1 + 0.45 * key, y), "textcoords": "axes fraction"}
         ax.annotate("", line.points[-1], arrowprops=leader, **end)
         mark: Any = {"marker": line.marker, "color": line.colour, "markersize": 5, **outside}

@@ -11,7 +11,7 @@ from typing import Any
 from vitcli.report.collect import Study
 from vitcli.report.runs import Run
 
-_RECIPE = ("recipe", "train", "finetune")
+_RECIPE = ("recipe.", "train.", "finetune.")
 _NOT_SETTINGS = ("seed", "outputs", "finetune.source", "finetune.weights")
 _UNSET = ("None", "[]")
 
@@ -100,7 +100,8 @@ def _settings(configs: list[Path]) -> tuple[dict[str, str], list[str]]:
     keys = list(dict.fromkeys(key for config in flat for key in config))
     keys = [key for key in keys if key not in _NOT_SETTINGS]
     varied = [key for key in keys if len({config.get(key) for config in flat}) > 1]
-    shared = [key for key in keys if key.split(".")[0] in _RECIPE and key not in varied]
+    recipe = _RECIPE if flat[0].get("finetune.source", "None") != "None" else _RECIPE[:2]
+    shared = [key for key in keys if key.startswith(recipe) and key not in varied]
     return {key: flat[0][key] for key in shared if flat[0][key] not in _UNSET}, varied
 
 

@@ -56,9 +56,9 @@ def wrapped(text: str, inches: float) -> str:
     return "\n".join(textwrap.wrap(text, int(inches * 13)))
 
 
-def short(label: str) -> str:
-    """Returns a label of at most 40 characters."""
-    return textwrap.shorten(label, 40, placeholder="…")
+def short(label: str, characters: int = 40) -> str:
+    """Returns a label of at most so many characters."""
+    return textwrap.shorten(label, characters, placeholder="…")
 
 
 def width_of(labels: list[str]) -> float:
