@@ -24,7 +24,7 @@ demo: setup ## measure the paper's Table 8 on the embedded data (minutes on two 
 test: setup ## run the tests, but for the slow ones
 	$(BIN)/pytest -m 'not slow'
 
-test-slow: setup ## run the slow tests
+test-slow: setup ## run the slow tests; one opens the reports in Chromium
 	$(BIN)/pytest -m slow
 
 lint: setup ## check format, style and the direction of imports

@@ -83,7 +83,13 @@ def test_a_misspelt_command_is_a_usage_error(vitcli: Callable[..., Ended]) -> No
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["status", "pos-emb"], ["report", "pos-emb"], ["train", "--cfg", "job"]],
+    [
+        ["--help"],
+        ["status", "pos-emb"],
+        ["report", "pos-emb"],
+        ["report", "--all"],
+        ["train", "--cfg", "job"],
+    ],
 )
 def test_no_torch_where_none_is_needed(
     tiny: list[str], tmp_path: Path, arguments: list[str]
@@ -98,6 +104,29 @@ def test_no_torch_where_none_is_needed(
         f"assert {arguments!r} != ['--help'] or 'hydra' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("arguments", [[], ["pos-emb", "--all"]])
+def test_a_report_is_of_one_study_or_of_all(
+    vitcli: Callable[..., Ended], arguments: list[str]
+) -> None:
+    ended = vitcli("report", *arguments)
+    assert ended.code == 2
+    assert ended.err == "vitcli: report takes a study's name, or --all\n"
+
+
+def test_an_unreadable_plan_among_all_is_said_by_the_exit_code(
+    vitcli: Callable[..., Ended], tiny: list[str], tmp_path: Path
+) -> None:
+    freeze(make_plan("pos-emb", [*tiny, "seeds=1"]))
+    outputs = tmp_path / "outputs"
+    assert vitcli("report", "--all", "--outputs", str(outputs)).code == 0
+    (outputs / "studies" / "old").mkdir()
+    (outputs / "studies" / "old" / "plan.json").write_text("{}")
+    ended = vitcli("report", "--all", "--outputs", str(outputs))
+    assert ended.code == 1
+    assert "no key" in ended.out
+    assert (outputs / "studies" / "index.html").exists()
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
 import pytest
 
-from vitcli.paper import points, pretraining, scaling, table
+from vitcli.paper import curve, points, pretraining, scaling, table
 
 
 def test_the_tables_are_whole():
@@ -31,3 +31,27 @@ def test_trainings_are_told_apart():
     adam = points("table7", "average")
     assert adam["R50 adam"] - adam["R50 sgd"] == pytest.approx(0.0054, abs=5e-5)
     assert points("table7", "CIFAR-10")["R152x2 sgd"] == pytest.approx(0.9907)
+
+
+def test_curves_hold_the_points_of_the_tables():
+    points = curve("table6", "exaflops", "average")
+    assert list(points) == ["ViT", "ResNet", "Hybrid"]
+    assert sum(map(len, points.values())) == 18
+    assert points["Hybrid"] == [point[1:] for point in scaling("average", "hybrid")]
+    models = curve("table5", "images", "top1", test="ImageNet")
+    assert models["ViT-L/16"] == pretraining("ImageNet", "ViT-L/16")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("table7", "x", "top1"), "table=table7: choose from table5, table6"),
+        (("table6", "images", "average"), "table6 has no column images"),
+        (("table6", "exaflops", "top1"), "table6 has no column top1"),
+    ],
+)
+def test_a_curve_of_what_is_not_there_is_refused(arguments, said):
+    with pytest.raises(ValueError, match=said):
+        curve(*arguments)
+    with pytest.raises(ValueError, match="no row with test=JFT"):
+        curve("table5", "images", "top1", test="JFT")

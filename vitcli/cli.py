@@ -119,14 +119,26 @@ def status(study: Study, outputs: Outputs = Path("outputs")) -> None:
 
 
 @app.command()
-def report(study: Study, outputs: Outputs = Path("outputs")) -> None:
-    """Write and show the report of a study, from its files."""
-    from vitcli.report.build import write_report
+def report(
+    study: Study = "",
+    every: Annotated[bool, typer.Option("--all", help="Every study, and their index.")] = False,
+    outputs: Outputs = Path("outputs"),
+) -> None:
+    """Write and show the report of a study, or of all, from its files."""
+    from vitcli.report.build import show_index, write_index, write_report
     from vitcli.study.plan import newest
 
-    folder = newest(study, outputs)
-    write_report(folder, outputs / "runs")
-    _show_report(folder)
+    if bool(study) == every:
+        raise ValueError("report takes a study's name, or --all")
+    if not every:
+        folder = newest(study, outputs)
+        write_report(folder, outputs / "runs")
+        _show_report(folder)
+        return
+    listed = write_index(outputs)
+    show_index(listed, outputs)
+    if any(one.problem for one in listed):
+        raise typer.Exit(1)
 
 
 @data_app.command()

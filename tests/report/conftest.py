@@ -33,14 +33,24 @@ def _write(path: Path, value: Any) -> None:
     os.utime(path, (1_700_000_000, 1_700_000_000))  # long before the report is written
 
 
+def labels(of: Mapping[str, str], **values: float) -> list[dict[str, Any]]:
+    """Returns rows or columns as plan.json has them."""
+    return [{"id": key, "label": text, "value": values.get(key)} for key, text in of.items()]
+
+
 @pytest.fixture
 def make(tmp_path: Path) -> Make:
     """Returns a function that writes a study and returns its folder and that of the runs.
 
-    `runs[cell][seed]` is a value of the metric, or a status to write in place of a result.
+    `runs[cell][seed]` is a value of the metric, or a status to write in place of a result;
+    `also` gives a cell's and seed's further metrics.
     """
 
-    def write(runs: Mapping[str, Mapping[int, Any]], **plan: Any) -> Folders:
+    def write(
+        runs: Mapping[str, Mapping[int, Any]],
+        also: Callable[[str, int], dict[str, float]] = lambda cell, seed: {},
+        **plan: Any,
+    ) -> Folders:
         cells = []
         for cell_id, seeds in runs.items():
             row, column = cell_id.rsplit("-", 1)
@@ -53,7 +63,8 @@ def make(tmp_path: Path) -> Make:
                     _write(folder / "status.json", value)
                     continue
                 _write(folder / "status.json", {"state": "done"})
-                result = {"metrics": {METRIC: value, "val/top1": 0.75}, "params": 201_354}
+                metrics = {METRIC: value, "val/top1": 0.75} | also(cell_id, seed)
+                result = {"metrics": metrics, "params": 201_354}
                 result |= {"train_flops": 2e12, "wall_s": 30.0, "steps": 800, "images": 51_200}
                 env = {"torch": "2.15.0", "device": "cpu", "commit": "0123abc"}
                 _write(folder / "result.json", result | {"env": env})
@@ -69,10 +80,20 @@ def make(tmp_path: Path) -> Make:
             "setting": "upstream: glyphs, 60,000 images; model nano",
             "differences": ["Glyphs stand in for JFT-300M."],
             "seeds": sorted({seed for seeds in runs.values() for seed in seeds}),
-            "rows": [{"id": key, "label": label} for key, label in rows.items()],
-            "columns": [{"id": key, "label": label} for key, label in columns.items()],
+            "mode": None,
+            "figure": "bars",
+            "x": None,
+            "tables": {},
+            "sources": {},
+            "rows": labels(rows),
+            "columns": labels(columns),
             "cells": cells,
-            "paper": {"where": "Table 8", "metric": "ImageNet 5-shot linear top-1", "n": 1},
+            "paper": {
+                "where": "Table 8",
+                "metric": "ImageNet 5-shot linear top-1",
+                "n": 1,
+                "curve": None,
+            },
             "claims": [
                 {
                     "id": "position-matters",
@@ -93,7 +114,7 @@ def make(tmp_path: Path) -> Make:
                 },
             ],
         }
-        folder = tmp_path / "studies" / "pos-emb-laptop"
+        folder = tmp_path / "studies" / f"{plan.get('study', 'pos-emb')}-laptop"
         _write(folder / "plan.json", study | plan)
         return folder, tmp_path / "runs"
 
@@ -110,4 +131,56 @@ def whole() -> dict[str, dict[int, Any]]:
             for seed in range(3)
         }
         for i, cell_id in enumerate(TABLE_8)
+    }
+
+
+@pytest.fixture
+def curve() -> dict[str, Any]:
+    """Returns `make`'s arguments for five rows over six sizes of three seeds, two of them equal."""
+    rows = {
+        "vit_nano": "ViT nano",
+        "vit_micro": "ViT micro",
+        "bit_nano": "BiT nano",
+        "bit_micro": "BiT micro",
+        "hybrid": "Hybrid nano",
+    }
+    sizes = {f"c{size}": float(size) for size in (1000, 3000, 10_000, 30_000, 100_000, 300_000)}
+    noise = (0.012, -0.018, 0.003, 0.015, -0.006, -0.012, 0.009)
+    runs = {
+        f"{row}-{column}": {
+            seed: 0.45
+            + (0.055 - 0.018 * (i // 2)) * j
+            + 0.06 * (i // 2)
+            + 0.4 * noise[(3 * i + 2 * seed + j) % 7]
+            for seed in range(3)
+        }
+        for i, row in enumerate(rows)
+        for j, column in enumerate(sizes)
+    }
+    return {
+        "runs": runs,
+        "study": "data-scaling",
+        "title": "Data against the convolution's prior",
+        "mode": "fewshot",
+        "figure": "curve",
+        "x": {"of": "column", "label": "Images upstream"},
+        "tables": {"val/top1": "upstream validation top-1"},
+        "rows": labels(rows),
+        "columns": labels({key: f"{size:,.0f}" for key, size in sizes.items()}, **sizes),
+        "paper": {
+            "where": "Table 6",
+            "metric": "top-1, mean of five sets, fine-tuned",
+            "n": 1,
+            "curve": {"table": "table6", "x": "exaflops", "y": "average"},
+        },
+        "claims": [
+            {
+                "id": "data-crossing",
+                "statement": "With little data the ResNet leads, with much the ViT.",
+                "where": "Figs. 3 and 4",
+                "test": "greater",
+                "pairs": [["vit_nano-c300000", "bit_nano-c300000"]],
+                "alpha": 0.05,
+            }
+        ],
     }

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from vitcli.report.claims import Verdict, judge
-from vitcli.report.collect import Cell, Claim, Label, Paper, Run, Study, load
+from vitcli.report.collect import Cell, Claim, Label, Paper, Study, load
+from vitcli.report.runs import Run
 
 TRIALS = 2000
 # Three standard errors of a rate of 0.05 over the trials.

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from vitcli.report.claims import Verdict, judge
-from vitcli.report.collect import Axis, Cell, Claim, ClaimPaper, Label, Paper, Run, Study, load
+from vitcli.report.collect import Axis, Cell, Claim, ClaimPaper, Label, Paper, Study, load
 from vitcli.report.notes import laws
+from vitcli.report.runs import Run
 
 X = np.array([1e3, 3e3, 9e3, 27e3, 81e3])
 NOISE = np.random.default_rng(3).normal(0, 0.004, (4, 3, 5))

@@ -14,9 +14,14 @@ from rich.console import Console
 
 from vitcli.report import tables
 from vitcli.report.collect import Study, load
+from vitcli.report.methods import totals
 
 Make = Callable[..., tuple[Path, Path]]
 FAILED = {"state": "failed", "error": "RuntimeError: loss is nan\nat step 41", "traceback": "..."}
+
+
+def paper(**curve: str) -> dict[str, Any]:
+    return {"paper": {"where": "", "metric": "", "n": 1, "curve": curve}}
 
 
 def shown(study: Study, width: int) -> str:
@@ -116,11 +121,20 @@ def test_runs_without_files_or_result_are_not_done(make: Make, whole: dict[str, 
 @pytest.mark.parametrize(
     ("plan", "said"),
     [
-        ({"rows": [{"id": "none", "label": "none"}]}, "row=learned_1d is not in rows"),
+        (
+            {"rows": [{"id": "none", "label": "none", "value": None}]},
+            "row=learned_1d is not in rows",
+        ),
         ({"claims": [{"id": "c", "test": "best", "alpha": 0.05}]}, "test=best"),
         ({"claims": [{"id": "c", "test": "greater", "alpha": 0.6}]}, "alpha=0.6"),
         ({"claims": [{"id": "c", "test": "equivalent", "alpha": 0.05}]}, "margin=None"),
         ({"paper": {}}, "no key 'where'"),
+        ({"figure": "pie"}, "figure=pie"),
+        ({"figure": "curve"}, "x=None"),
+        ({"x": {"of": "steps", "label": "x"}}, "of=steps"),
+        ({"x": {"of": "column", "label": "x"}}, "columns: stem: value=None"),
+        (paper(table="table9", x="images", y="top1"), "table=table9"),
+        (paper(table="table6", x="exaflops"), "no key 'y'"),
     ],
 )
 def test_a_plan_that_makes_no_sense_is_named(
@@ -136,11 +150,11 @@ def test_totals_count_a_shared_run_once(make: Make, whole: dict[str, Any]) -> No
     plan = json.loads((study_dir / "plan.json").read_text())
     plan["cells"][1]["runs"] = plan["cells"][0]["runs"]
     (study_dir / "plan.json").write_text(json.dumps(plan))
-    totals = load(study_dir, runs_dir).totals
-    assert (totals.runs, totals.done) == (21, 21)
-    assert totals.wall_s == pytest.approx(21 * 30)
-    assert totals.train_flops == pytest.approx(21 * 2e12)
-    assert totals.environments[0][1] == 21
+    found = totals(load(study_dir, runs_dir).runs)
+    assert (found.runs, found.done) == (21, 21)
+    assert found.wall_s == pytest.approx(21 * 30)
+    assert found.train_flops == pytest.approx(21 * 2e12)
+    assert found.environments[0][1] == 21
 
 
 def test_csv_reads_back(make: Make, whole: dict[str, Any]) -> None:
@@ -163,7 +177,8 @@ def test_markup_in_files_stays_text(make: Make, whole: dict[str, Any]) -> None:
     nasty = "50 % | a_b & $x$ #1 {~^}\\ <b> [c]*\nnext"
     rows = ["none", "learned_1d", "learned_2d", "relative"]
     whole["none-stem"][1] = {"state": "failed", "error": nasty}
-    study = load(*make(whole, rows=[{"id": r, "label": f"{r} {nasty}"} for r in rows], title=nasty))
+    labels = [{"id": r, "label": f"{r} {nasty}", "value": None} for r in rows]
+    study = load(*make(whole, rows=labels, title=nasty))
     markdown = tables.markdown(study).splitlines()
     assert r"50 % \| a\_b \& \$x\$ #1 {\~^}\\ \<b\> \[c\]\* next" in markdown[2]
     assert all(line.replace(r"\|", "").count("|") == 5 for line in markdown[:6])

@@ -30,15 +30,7 @@ def scaling(metric: str, family: str | None = None) -> list[tuple[str, float, fl
         family: `vit`, `resnet` or `hybrid`; None: all.
     """
     rows = [row for row in table("table6") if family in (None, row["family"])]
-    columns = FIVE if metric == "average" else (metric,)
-    found = [
-        (
-            row["model"],
-            float(row["exaflops"]),
-            sum(float(row[column]) for column in columns) / len(columns) / 100,
-        )
-        for row in rows
-    ]
+    found = [(row["model"], float(row["exaflops"]), _top1(row, metric)) for row in rows]
     return sorted(found, key=lambda point: point[1])
 
 
@@ -69,3 +61,35 @@ def points(name: str, metric: str) -> dict[str, float]:
         if metric == row["test"] or (metric, name) == ("average", "table7"):
             found.setdefault(f"{row['model']} {row[apart]}", []).append(float(row["top1"]) / 100)
     return {key: sum(values) / len(values) for key, values in found.items()}
+
+
+def curve(name: str, x: str, y: str, **only: str) -> dict[str, list[tuple[float, float]]]:
+    """Returns (x, top-1 in [0, 1]) points, x rising, by family or, in table5, by model.
+
+    Args:
+        name: `table5` or `table6`.
+        x: the column of the x-axis: `images`, `exaflops`.
+        y: a column of percentages, or `average`, of `FIVE`.
+        only: columns and the value that a row must have there: `test="ImageNet"` of table5.
+    Raises:
+        ValueError: there is no such table, column or row; names it.
+    """
+    if name not in ("table5", "table6"):
+        raise ValueError(f"table={name}: choose from table5, table6")
+    columns = list(table(name)[0])
+    for key in (x, *only, *(FIVE if y == "average" else (y,))):
+        if key not in columns:
+            raise ValueError(f"{name} has no column {key}: choose from {', '.join(columns)}")
+    found: dict[str, list[tuple[float, float]]] = {}
+    for row in table(name):
+        if all(row[key] == value for key, value in only.items()):
+            family = FAMILIES.get(row.get("family", ""), row["model"])
+            found.setdefault(family, []).append((float(row[x]), _top1(row, y)))
+    if not found:
+        raise ValueError(f"{name} has no row with {', '.join(f'{k}={v}' for k, v in only.items())}")
+    return {family: sorted(points) for family, points in found.items()}
+
+
+def _top1(row: dict[str, str], metric: str) -> float:
+    columns = FIVE if metric == "average" else (metric,)
+    return sum(float(row[column]) for column in columns) / len(columns) / 100

@@ -63,7 +63,7 @@ class Verdict:
     p_against: float | None
     decisive: Comparison
     comparisons: tuple[Comparison, ...]
-    notes: tuple[str, ...]  # further sentences: crossings, fitted laws
+    notes: tuple[str, ...] = ()  # further sentences, of what is known beside the verdict
 
 
 def judge(study: Study) -> list[Verdict]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from vitcli.files import read_json
-from vitcli.status import read_status
+from vitcli.paper import curve
+from vitcli.report.runs import Run, measured, read_run
 from vitcli.study.claim import check_numbers, check_pairs
+
+FIGURES = ("bars", "curve")
+X = ("column", "train_flops")
 
 
 @dataclass(frozen=True)
@@ -21,21 +24,6 @@ class Label:
     id: str
     label: str
     value: float | None = None
-
-
-@dataclass(frozen=True)
-class Run:
-    """What the files of one run say. Either `value`, the study's metric, or `error` may be set."""
-
-    id: str
-    state: str  # as `read_status` says; "done" wherever there is a result; "unreadable"
-    value: float | None = None
-    error: str | None = None  # one line
-    metrics: Mapping[str, Any] = field(default_factory=dict)
-    params: int | None = None
-    train_flops: float | None = None
-    wall_s: float | None = None
-    env: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -56,11 +44,13 @@ class Paper:
     where: str
     metric: str
     n: int
+    x: str | None = None  # what the points' x is; None: the paper has no curve
+    points: Mapping[str, list[tuple[float, float]]] = field(default_factory=dict)  # by series
 
 
 @dataclass(frozen=True)
 class Axis:
-    """A curve's x: what it is `of`, a column's value or a run's training FLOPs, and its name."""
+    """A curve's x: what it is `of`, a column's value or a run's own training FLOPs; its label."""
 
     of: str
     label: str
@@ -95,18 +85,6 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Totals:
-    """Sums over the study's runs, each run once even where cells share it."""
-
-    runs: int
-    done: int
-    wall_s: float
-    train_flops: float
-    params: tuple[int, int] | None  # smallest and largest model; None: no run has finished
-    environments: tuple[tuple[Mapping[str, str], int], ...]  # each with its number of runs
-
-
-@dataclass(frozen=True)
 class Study:
     """A study's plan, and what its runs have found so far."""
 
@@ -124,7 +102,11 @@ class Study:
     cells: tuple[Cell, ...]
     paper: Paper
     claims: tuple[Claim, ...]
+    mode: str | None = None
+    figure: str = "bars"
     axis: Axis | None = None  # of a curve
+    tables: Mapping[str, str] = field(default_factory=dict)  # further metrics and their labels
+    sources: tuple[tuple[Run, tuple[str, ...]], ...] = ()  # runs fine-tuned from; of which cells
 
     @property
     def values(self) -> dict[str, dict[int, float | None]]:
@@ -148,25 +130,28 @@ class Study:
 
         Of training FLOPs: the mean over the seeds that have a value.
         """
-        if self.axis is None or self.axis.of == "column":
+        assert self.axis is not None
+        if self.axis.of == "column":
             return next(x.value for x in self.columns if x.id == cell.column)
         done = [r.train_flops for r in cell.runs.values() if r.value is not None and r.train_flops]
         return sum(done) / len(done) if done else None
 
     @property
-    def totals(self) -> Totals:
-        """Returns the sums over the study's distinct runs."""
-        runs = list({run.id: run for cell in self.cells for run in cell.runs.values()}.values())
-        params = [run.params for run in runs if run.params is not None]
-        environments = Counter(tuple(sorted(run.env.items())) for run in runs if run.env)
-        return Totals(
-            runs=len(runs),
-            done=sum(run.state == "done" for run in runs),
-            wall_s=sum(run.wall_s or 0.0 for run in runs),
-            train_flops=sum(run.train_flops or 0.0 for run in runs),
-            params=(min(params), max(params)) if params else None,
-            environments=tuple((dict(env), count) for env, count in environments.most_common()),
+    def runs(self) -> list[Run]:
+        """Returns the cells' runs, each once even where cells share it."""
+        return list({run.id: run for cell in self.cells for run in cell.runs.values()}.values())
+
+    def measured_by(self, metric: str, label: str) -> Study:
+        """Returns the same study with another of its runs' metrics; the paper's values are gone."""
+        cells = tuple(
+            replace(
+                cell,
+                paper=None,
+                runs={seed: measured(run, metric) for seed, run in cell.runs.items()},
+            )
+            for cell in self.cells
         )
+        return replace(self, metric=metric, metric_label=label, cells=cells, tables={})
 
 
 def load(study_dir: Path, runs_dir: Path) -> Study:
@@ -194,7 +179,7 @@ def study_of(plan: Mapping[str, Any], runs_dir: Path) -> Study:
     A missing key is a KeyError.
     """
     rows, columns = (
-        tuple(Label(x["id"], x["label"], x.get("value")) for x in plan[key])
+        tuple(Label(x["id"], x["label"], x["value"]) for x in plan[key])
         for key in ("rows", "columns")
     )
     places = Counter((cell["row"], cell["column"]) for cell in plan["cells"])
@@ -212,14 +197,46 @@ def study_of(plan: Mapping[str, Any], runs_dir: Path) -> Study:
         rows=rows,
         columns=columns,
         cells=tuple(_cell(cell, plan["metric"], runs_dir) for cell in plan["cells"]),
-        paper=Paper(**{k: plan["paper"][k] for k in ("where", "metric", "n")}),
+        paper=_paper(plan["paper"]),
         claims=tuple(_claim(claim) for claim in plan["claims"]),
-        axis=Axis(plan["x"]["of"], plan["x"]["label"]) if plan.get("x") else None,
+        mode=plan["mode"],
+        figure=plan["figure"],
+        axis=_axis(plan, columns),
+        tables=dict(plan["tables"]),
+        sources=tuple(
+            (read_run(run, plan["metric"], runs_dir), tuple(of))
+            for run, of in plan["sources"].items()
+        ),
     )
 
 
+def _paper(plan: Mapping[str, Any]) -> Paper:
+    paper = Paper(plan["where"], plan["metric"], plan["n"])
+    if plan["curve"] is None:
+        return paper
+    only = dict(plan["curve"])
+    table, x, y = (only.pop(key) for key in ("table", "x", "y"))
+    return replace(paper, x=x, points=curve(table, x, y, **only))
+
+
+def _axis(plan: Mapping[str, Any], columns: tuple[Label, ...]) -> Axis | None:
+    if plan["figure"] not in FIGURES:
+        raise ValueError(f"figure={plan['figure']}: choose from {', '.join(FIGURES)}")
+    x = plan["x"]
+    if x is None:
+        if plan["figure"] == "curve":
+            raise ValueError("x=None: a curve needs x: {of, label}")
+        return None
+    if x["of"] not in X:
+        raise ValueError(f"x: of={x['of']}: choose from {', '.join(X)}")
+    for column in columns:
+        if x["of"] == "column" and not (column.value and column.value > 0):
+            raise ValueError(f"columns: {column.id}: value={column.value}: above 0 on a log axis")
+    return Axis(x["of"], x["label"])
+
+
 def _cell(plan: Mapping[str, Any], metric: str, runs_dir: Path) -> Cell:
-    runs = {int(seed): _run(run_id, metric, runs_dir) for seed, run_id in plan["runs"].items()}
+    runs = {int(seed): read_run(run_id, metric, runs_dir) for seed, run_id in plan["runs"].items()}
     return Cell(plan["id"], plan["row"], plan["column"], plan["paper"], dict(sorted(runs.items())))
 
 
@@ -250,45 +267,3 @@ def _claim(plan: Mapping[str, Any]) -> Claim:
 
 def _pairs(pairs: list[list[str]]) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(pair) for pair in pairs)
-
-
-def _run(run_id: str, metric: str, runs_dir: Path) -> Run:
-    folder = runs_dir / run_id
-    try:
-        if not (folder / "result.json").exists():
-            return _unfinished(run_id, folder)
-        result = read_json(folder / "result.json")
-        if not isinstance(result, dict) or not isinstance(result.get("metrics"), dict):
-            raise ValueError("result.json has no metrics")
-    except ValueError as error:
-        reason = _one_line(error).replace(f"{folder}/", "")
-        return Run(run_id, "unreadable", error=reason)
-    value, found = result["metrics"].get(metric), metric in result["metrics"]
-    finite = isinstance(value, int | float) and math.isfinite(value)
-    problem = f"{metric} is {value}" if found else f"result.json has no metric {metric}"
-    return Run(
-        run_id,
-        "done",
-        value=float(value) if finite else None,
-        error=None if finite else problem,
-        metrics=result["metrics"],
-        params=result.get("params"),
-        train_flops=result.get("train_flops"),
-        wall_s=result.get("wall_s"),
-        env={key: str(value) for key, value in result.get("env", {}).items()},
-    )
-
-
-def _unfinished(run_id: str, folder: Path) -> Run:
-    try:
-        status = read_status(folder)
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"status.json is not a run's ({_one_line(error)})") from error
-    reason = _one_line(status.get("error") or "")
-    if status["state"] == "done":
-        reason = "status.json says done, but there is no result.json"
-    return Run(run_id, status["state"], error=reason or None)
-
-
-def _one_line(error: object) -> str:
-    return " ".join(str(error).split())

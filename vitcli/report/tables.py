@@ -87,6 +87,12 @@ def notes(study: Study) -> list[str]:
     return [f"{study.name(e.cell)}: {e.note}" for e in found]
 
 
+def footnoted(study: Study) -> dict[str, int]:
+    """Returns the footnote's number of each cell that has one."""
+    found = [e for _, entries in layout(study) for e in entries if e and e.note]
+    return {e.cell.id: i for i, e in enumerate(found, 1)}
+
+
 def caption(study: Study) -> str:
     """Returns what the numbers are, on which data, at which scale, over how many seeds."""
     counts = sorted({entry(cell).n for cell in study.cells})
@@ -104,7 +110,7 @@ def caption(study: Study) -> str:
 
 def markdown(study: Study) -> str:
     """Returns the table in GitHub's markdown, its footnotes and its caption below it."""
-    marks = _marks(study, "<sup>{}</sup>")
+    marks = {cell: f"<sup>{i}</sup>" for cell, i in footnoted(study).items()}
     lines = [["", *(escape_markdown(col.label) for col in study.columns)]]
     lines.append(["---"] * len(lines[0]))
     for row, entries in layout(study):
@@ -116,7 +122,7 @@ def markdown(study: Study) -> str:
 
 def latex(study: Study) -> str:
     """Returns the table in LaTeX (package booktabs), its caption and footnotes with it."""
-    marks = _marks(study, r"\textsuperscript{{{}}}")
+    marks = {cell: rf"\textsuperscript{{{i}}}" for cell, i in footnoted(study).items()}
     lines = [" & ".join(["", *(escape_latex(col.label) for col in study.columns)]) + r" \\"]
     lines.append(r"\midrule")
     for row, entries in layout(study):
@@ -167,7 +173,7 @@ def terminal(study: Study) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
-    marks = _marks(study, " {}")
+    marks = {cell: f" {i}" for cell, i in footnoted(study).items()}
     table = Table(title=Text(study.title), title_justify="left")
     table.add_column()
     for col in study.columns:
@@ -197,11 +203,6 @@ def escape_latex(text: str) -> str:
     special |= {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
     special |= {"±": r"$\pm$", "[": "{[}", "]": "{]}"}  # a [ after \\ would be its argument
     return "".join(special.get(c, c) for c in " ".join(text.split()))
-
-
-def _marks(study: Study, style: str) -> dict[str, str]:
-    found = [e for _, entries in layout(study) for e in entries if e and e.note]
-    return {e.cell.id: style.format(i) for i, e in enumerate(found, 1)}
 
 
 def _plain(e: Entry | None, marks: dict[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""The figure: the same bytes each time, and drawn whatever runs are missing."""
+"""The bars: the same bytes each time, and drawn whatever runs are missing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def texts(svg: bytes) -> list[str]:
     return re.findall(r"<!-- (.*?) -->", svg.decode())
 
 
-@pytest.mark.parametrize("kind", ["png", "svg"])
+@pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
 def test_the_same_study_gives_the_same_bytes(make: Make, whole: dict[str, Any], kind: str) -> None:
     study = load(*make(whole))
     assert figures.render(study, kind) == figures.render(study, kind)
@@ -72,3 +72,12 @@ def test_without_the_paper_s_values_there_is_one_panel(make: Make) -> None:
 def test_dollars_in_labels_are_dollars(make: Make, whole: dict[str, Any]) -> None:
     svg = figures.render(load(*make(whole, metric_label="cost in $ and $x_1$")), "svg")
     assert "cost in $ and $x_1$" in " ".join(texts(svg))
+
+
+def test_what_is_known_without_training_is_marked(make: Make, whole: dict[str, Any]) -> None:
+    def also(cell: str, seed: int) -> dict[str, float]:
+        return {"pixels/digits/5shot": 0.4, "untrained/digits/5shot": 0.3 + 0.01 * seed}
+
+    said = " ".join(texts(figures.render(load(*make(whole, also)), "svg")))
+    assert "raw pixels" in said
+    assert "tick: untrained" in said
