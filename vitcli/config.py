@@ -9,7 +9,7 @@ import difflib
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 
@@ -128,7 +128,8 @@ class FinetuneConfig:
     """Transfer: whose weights training starts from, under a new head (paper, 3.2 and B.1.1)."""
 
     source: str | None = None  # a run's folder, a checkpoint, timm:NAME, hf:REPO; null: nobody's
-    weights: str | None = None  # their hash, found when the run is described
+    # Which they are, found when the run is described: the id of a run of ours, else their hash.
+    weights: str | None = None
     resize: str = choice("auto", "bilinear_corners", "bicubic", "nearest", "reinit")
     lr_grid: list[float] = at_least(0.0, [])  # rates to try on a dev split; empty: recipe.lr
     dev_share: float = at_least(0.0, 0.1)  # of the training images
@@ -184,15 +185,15 @@ class RunConfig:
 
 
 # Where and how a run is executed; all else is what it computes, and so its identity.
-_NOT_IDENTITY = ("checkpoint", "device", "threads", "outputs")
+NOT_IDENTITY = ("checkpoint", "device", "threads", "outputs")
 _NOT_IDENTITY_OF_DATA = ("root", "download", "workers", "max_bad")
 
 
 def run_id(config: RunConfig) -> str:
     """Returns the name of the run's folder: readable, with a hash of all that the run computes."""
-    identity = {k: v for k, v in asdict(config).items() if k not in _NOT_IDENTITY}
+    identity = {k: v for k, v in asdict(config).items() if k not in NOT_IDENTITY}
     identity["data"] = {k: v for k, v in identity["data"].items() if k not in _NOT_IDENTITY_OF_DATA}
-    identity["finetune"].pop("source")  # a place; the weights' hash stays
+    identity["finetune"].pop("source")  # a place; `weights` stays
     if config.data.alias is not None:
         del identity["data"]["path"]
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:10]
@@ -202,13 +203,25 @@ def run_id(config: RunConfig) -> str:
         parts[0] += f"-p{model.patch_size}"
         parts += [config.stem.name] if config.stem.layers else []
         parts += [pos_emb.kind] + ([] if pos_emb.where == "stem" else [pos_emb.where])
-    parts += [f"from-{config.finetune.weights[:6]}"] if config.finetune.weights else []
+    if (weights := config.finetune.weights) is not None:
+        parts += [f"from-{weights.rpartition('-')[2][:6]}"]  # a run's id ends in its hash
     parts += [
         (data.alias or data.name) + (f"-{data.size}" if data.size else ""),
         f"s{config.seed}",
         digest,
     ]
     return "-".join(parts)
+
+
+def under_new_head(config: RunConfig, source: RunConfig, weights: str) -> RunConfig:
+    """Returns the config with the model of `source`, less its hidden head, and whose weights."""
+    return replace(
+        config,
+        model=replace(source.model, head_hidden=False),
+        pos_emb=source.pos_emb,
+        stem=source.stem,
+        finetune=replace(config.finetune, weights=weights),
+    )
 
 
 def weights_record(config: RunConfig, code_base: str, preprocess: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import csv
 from functools import cache
 from pathlib import Path
 
+TABLES = ("table5", "table6", "table7")
 FIVE = ("imagenet", "cifar10", "cifar100", "pets", "flowers")  # of the average in Table 7
 
 
