@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,3 +33,11 @@ def start(*arguments: str, cwd: Path, **options: object) -> subprocess.Popen[str
         text=True,
         start_new_session=True,
     )
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 90) -> None:
+    """Returns once the condition holds; fails after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.02)

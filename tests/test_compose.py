@@ -10,7 +10,8 @@ import vitcli
 from vitcli.compose import compose, conf_dir, dump, read_config, split_argv
 from vitcli.config import run_id
 from vitcli.rules import OWN
-from vitcli.study.plan import make_plan, read_study
+from vitcli.study.file import read_study
+from vitcli.study.plan import make_plan
 
 OPTIONS = sorted((p.parent.name, p.stem) for p in conf_dir().glob("*/*.yaml"))
 STUDIES = [name for group, name in OPTIONS if group == "study"]
@@ -34,10 +35,15 @@ def test_every_option_composes(group: str, option: str) -> None:
 
 @pytest.mark.parametrize("study", STUDIES)
 @pytest.mark.parametrize("scale", ["laptop", "gpu", "paper"])
-def test_every_study_composes_at_every_scale(study: str, scale: str) -> None:
+def test_every_study_composes_at_every_scale_in_every_mode(study: str, scale: str) -> None:
     name = study.replace("_", "-")
-    plan = make_plan(name, [f"scale={scale}"])
-    assert len(plan.configs) == len(read_study(name).cells) * len(plan.facts["seeds"])
+    for mode in (None, *read_study(name).modes):
+        chosen = [f"scale={scale}", *([f"mode={mode}"] if mode else [])]
+        facts = make_plan(name, chosen).facts
+        cells = [run for cell in facts["cells"] for run in cell["runs"].values()]
+        expected = read_study(name, mode=mode).at(scale)
+        assert len(set(cells)) == len(expected.cells) * len(facts["seeds"])
+        assert bool(facts["sources"]) == (expected.source is not None)
 
 
 def test_user_beats_recipe_beats_scale() -> None:

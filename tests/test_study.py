@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
-from helpers import Ended, start
+from helpers import Ended, start, wait_for
 
 from vitcli.files import read_json
 from vitcli.status import read_status
@@ -22,16 +21,24 @@ OWN = {
     "title": "Depth",
     "metric": "val/top1",
     "metric_label": "top-1",
-    "rows": {"one": "1 layer", "two": "2 layers"},
+    "rows": {
+        "one": {"label": "1 layer", "overrides": ["model.depth=1"]},
+        "two": {"label": "2 layers", "overrides": ["model.depth=2"]},
+    },
     "columns": {"here": "Here"},
     "paper": {"where": "Fig. 8", "metric": "ImageNet 5-shot"},
-    "scales": {"laptop": []},
+    "scales": {"laptop": {}},
     "seeds": [0, 1],
-    "cells": [
-        {"row": "one", "column": "here", "overrides": ["model.depth=1"]},
-        {"row": "two", "column": "here", "overrides": ["model.depth=2"]},
-    ],
 }
+
+PAPER = {"where": "Fig. 8", "metric": "ImageNet 5-shot"}
+CURVE = {"table": "table6", "x": "exaflops", "y": "average"}
+
+
+def claim(**changes: object) -> dict[str, object]:
+    """A claim of the study above, with changes."""
+    pairs = [["one-here", "two-here"]]
+    return {"id": "c", "statement": "s", "where": "w", "test": "greater", "pairs": pairs} | changes
 
 
 @pytest.fixture
@@ -108,6 +115,15 @@ def test_a_frozen_run_does_not_change(tiny: list[str]) -> None:
         (["pos-emb", "pos_emb=none"], "pos_emb is what pos-emb varies"),
         (["pos-emb", "seed=3"], "seed is what pos-emb varies"),
         (["pos-emb", "trian.steps=3"], "did you mean 'train.steps'?"),
+        (["pos-emb", "seedz=2"], "unknown key 'seedz'; did you mean 'seeds'?"),
+        (["pos-emb", "mode=pacth"], "mode=pacth: pos-emb has patch; did you mean 'patch'?"),
+        (
+            ["pos-emb", "mode=patch", "model.patch_size=4"],
+            "model.patch_size is what pos-emb varies",
+        ),
+        (["pos-emb", "flops_per_second=1e12"], "only `vitcli plan` has it"),
+        (["pos-emb", "source.train.steps=5"], "pos-emb fine-tunes no runs of its own"),
+        (["pos-emb", "finetune.source=x"], "a study fine-tunes the runs of its own `source` alone"),
         (["pos-emb", "model=bit_nano"], "with model.family=resnet"),
         (["pos-emb", "hydra/launcher=nope"], "hydra/launcher"),
     ],
@@ -126,19 +142,64 @@ def test_bad_studies_are_one_line_and_exit_2(
     ("changes", "message"),
     [
         ({"sedes": [1]}, "sedes"),
-        ({"cells": [{"row": "three", "column": "here", "overrides": []}]}, "row=three"),
-        ({"cells": [OWN["cells"][0], OWN["cells"][0]]}, "two cells"),
+        ({"seeds": [0, 0]}, "seeds=[0, 0]: a list of different seeds"),
+        ({"cells": [{"row": "three", "column": "here"}]}, "row=three: rows are one, two"),
+        ({"cells": [{"row": "one", "column": "here"}] * 2}, "two cells"),
+        ({"claims": [claim(test="less")]}, "claim c: test=less: choose from greater, equivalent"),
+        ({"claims": [claim(of="slop")]}, "claim c: of=slop: choose from difference, slope"),
+        ({"claims": [claim(pairs=[["on-here", "two-here"]])]}, "no cell on-here; did you mean"),
         (
-            {"claims": [{"id": "c", "statement": "s", "where": "w", "test": "less", "pairs": []}]},
-            "test=less",
+            {"claims": [claim(of="spread", pairs=[["one", "too"]])]},
+            "no row too; did you mean 'two'",
         ),
+        ({"claims": [claim(test="equivalent")]}, "margin is given by scale"),
+        ({"figure": "pie"}, "figure=pie: choose from bars, curve"),
+        ({"figure": "curve"}, "figure=curve without x"),
+        ({"x": {"of": "row", "label": "x"}}, "x.of=row: choose from column, train_flops"),
+        ({"x": {"of": "column", "label": "x"}}, "columns.here.value=None: x.of=column"),
+        ({"scales": {"tiny": {}}}, "scales=tiny: choose from laptop, gpu, paper"),
+        ({"scales": {}}, "give at least one of laptop, gpu, paper"),
+        ({"scales": {"laptop": []}}, "scales: "),
+        ({"scales": {"laptop": {"overrides": ["train.step=3"]}}}, "did you mean 'train.steps'"),
+        ({"scales": {"laptop": {"columns": {}}}}, "gives no cells"),
+        ({"columns": {"here": {"label": "Here", "overides": []}}}, "columns.here.overides"),
+        ({"columns": {"here": {"label": "Here", "value": "big"}}}, "columns.here.value"),
+        (
+            {"rows": {"one": {"label": "1", "source": ["model=b"]}}},
+            "only in a study with a `source`",
+        ),
+        ({"source": []}, "model.depth=1: the model is that of the source"),
+        (
+            {"columns": {"here": {"label": "H", "overrides": ["finetune.source=x"]}}},
+            "`source` alone",
+        ),
+        ({"paper": PAPER | {"n": 0}}, "paper.n=0: must be at least 1"),
+        ({"paper": PAPER | {"curve": {"table": "table9", "x": "a", "y": "b"}}}, "table=table9"),
+        (
+            {"paper": PAPER | {"curve": CURVE | {"y": "avrage"}}},
+            "paper.curve: table6 has no column avrage",
+        ),
+        ({"modes": {"more": {"sedes": [1]}}}, "modes.more: sedes"),
+        ({"modes": {"more": ["x"]}}, "modes"),
+        ({"modes": {"more": {"figure": "pie"}}}, "modes.more: figure=pie"),
     ],
 )
 def test_a_study_file_with_a_mistake_is_named(
     own: Callable[..., Path], changes: dict[str, object], message: str
 ) -> None:
-    with pytest.raises(ValueError, match=f"own_depth.yaml.*{message}"):
+    with pytest.raises(ValueError, match=r"^own_depth\.yaml: ") as raised:
         make_plan("own-depth", [], own(**changes))
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_file_that_is_no_study_is_named(own: Callable[..., Path]) -> None:
+    folder = own()
+    for text in ("- a list", "title: [unclosed", ""):
+        (folder / "study" / "own_depth.yaml").write_text(text)
+        with pytest.raises(ValueError, match=r"^own_depth\.yaml: ") as raised:
+            make_plan("own-depth", [], folder)
+        assert "\n" not in str(raised.value)
 
 
 def test_a_user_s_study_runs_reports_and_answers_from_files(
@@ -174,7 +235,7 @@ def test_one_failing_cell_does_not_stop_the_others(
         {"row": "one", "column": "here", "overrides": explode},
         {"row": "two", "column": "here", "overrides": ["recipe.lr=1e-3"]},
     ]
-    few = [o for o in tiny if not o.startswith("train.steps")]
+    few = [o for o in budget(tiny) if not o.startswith("train.steps")]
     arguments = ["own-depth", "--config-dir", str(own(cells=cells)), *few, "checkpoint.every=7"]
     ended = vitcli("ablate", *arguments)
     assert ended.code == 1
@@ -184,13 +245,6 @@ def test_one_failing_cell_does_not_stop_the_others(
     table = (folder / "report/table.md").read_text()
     assert "failed" in table
     assert "(2)" in table
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.02)
 
 
 @pytest.mark.slow

@@ -66,7 +66,7 @@ def evaluate(
 
 @app.command()
 def ablate(study: Study, overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
-    """Run a study: plan it, train what is missing, report. scale=laptop|gpu|paper, seeds=5."""
+    """Run a study: plan it, train what is missing, report. scale=gpu, seeds=5, mode=..."""
     from vitcli.report.build import is_current, write_report
     from vitcli.study.board import states, watch
     from vitcli.study.launch import launch, missing
@@ -94,15 +94,16 @@ def ablate(study: Study, overrides: Overrides = None, config_dir: ConfigDir = No
 
 @app.command()
 def plan(study: Study, overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
-    """Show a study's cells, parameters, training FLOPs, time, and seeds needed; run nothing."""
+    """Show a study's cost and seeds needed; run nothing. flops_per_second=1.5e14: elsewhere."""
     from rich.console import Console
 
     from vitcli.report.power import seeds_needed
-    from vitcli.study.estimate import estimate
+    from vitcli.study.estimate import estimate, given_speed
     from vitcli.study.plan import make_plan
 
-    made = make_plan(study, overrides or [], config_dir)
-    Console().print(estimate(made))
+    speed, rest = given_speed(overrides or [])
+    made = make_plan(study, rest, config_dir)
+    Console().print(estimate(made, speed))
     for line in seeds_needed(made.facts, made.folder.parent.parent / "runs"):
         print(line)
 

@@ -192,8 +192,7 @@ def prepare(overrides: Sequence[str], config_dir: Path | None = None) -> list[st
 
     with one_line_errors():
         parsed = OverridesParser.create().parse_overrides(list(overrides))
-    groups = _groups(config_dir)
-    known = [*_keys(RunConfig, ""), *groups]
+    groups, known = _groups(config_dir), known_keys(config_dir)
     for override in parsed:
         key = override.key_or_group
         if key.split(".")[0] == "hydra" or key.startswith("hydra/"):
@@ -208,6 +207,11 @@ def prepare(overrides: Sequence[str], config_dir: Path | None = None) -> list[st
     # `train.steps=100` replaces a recipe's `train.images`; two durations stay, to be refused later.
     unset = [f"{key}=null" for key in _DURATIONS if given and key not in given]
     return [*overrides, *unset]
+
+
+def known_keys(config_dir: Path | None = None) -> list[str]:
+    """Returns all that an override can set: the keys of a config, and the groups."""
+    return [*_keys(RunConfig, ""), *_groups(config_dir)]
 
 
 def quoted(value: object) -> str:

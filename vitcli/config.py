@@ -9,7 +9,7 @@ import difflib
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 # A field marked `later` came after runs had been trained: at its default it is no part of a run's
@@ -145,7 +145,8 @@ class FinetuneConfig:
     """Transfer: whose weights training starts from, under a new head (paper, 3.2 and B.1.1)."""
 
     source: str | None = None  # a run's folder, a checkpoint, timm:NAME, hf:REPO; null: nobody's
-    weights: str | None = None  # their hash, found when the run is described
+    # Which they are, found when the run is described: the id of a run of ours, else their hash.
+    weights: str | None = None
     resize: str = choice("auto", "bilinear_corners", "bicubic", "nearest", "reinit")
     lr_grid: list[float] = at_least(0.0, [])  # rates to try on a dev split; empty: recipe.lr
     dev_share: float = at_least(0.0, 0.1)  # of the training images
@@ -218,15 +219,15 @@ class RunConfig:
 
 
 # Where and how a run is executed; all else is what it computes, and so its identity.
-_NOT_IDENTITY = ("checkpoint", "device", "threads", "outputs")
+NOT_IDENTITY = ("checkpoint", "device", "threads", "outputs")
 _NOT_IDENTITY_OF_DATA = ("root", "download", "workers", "max_bad")
 
 
 def run_id(config: RunConfig) -> str:
     """Returns the name of the run's folder: readable, with a hash of all that the run computes."""
-    computes = {k: v for k, v in identity(config).items() if k not in _NOT_IDENTITY}
+    computes = {k: v for k, v in identity(config).items() if k not in NOT_IDENTITY}
     computes["data"] = {k: v for k, v in computes["data"].items() if k not in _NOT_IDENTITY_OF_DATA}
-    computes["finetune"].pop("source")  # a place; the weights' hash stays
+    computes["finetune"].pop("source")  # a place; `weights` stays
     if config.data.alias is not None:
         del computes["data"]["path"]
     digest = hashlib.sha256(json.dumps(computes, sort_keys=True).encode()).hexdigest()[:10]
@@ -236,7 +237,8 @@ def run_id(config: RunConfig) -> str:
         parts[0] += f"-p{model.patch_size}"
         parts += [config.stem.name] if config.stem.layers else []
         parts += [pos_emb.kind] + ([] if pos_emb.where == "stem" else [pos_emb.where])
-    parts += [f"from-{config.finetune.weights[:6]}"] if config.finetune.weights else []
+    if (weights := config.finetune.weights) is not None:
+        parts += [f"from-{weights.rpartition('-')[2][:6]}"]  # a run's id ends in its hash
     parts += [
         (data.alias or data.name) + (f"-{data.size}" if data.size else ""),
         f"s{config.seed}",
@@ -253,6 +255,17 @@ def identity(node: Any) -> dict[str, Any]:
         if not (f.metadata.get("later") and value == getattr(default, f.name)):
             known[f.name] = identity(value) if is_dataclass(value) else value
     return known
+
+
+def under_new_head(config: RunConfig, source: RunConfig, weights: str) -> RunConfig:
+    """Returns the config with the model of `source`, less its hidden head, and whose weights."""
+    return replace(
+        config,
+        model=replace(source.model, head_hidden=False),
+        pos_emb=source.pos_emb,
+        stem=source.stem,
+        finetune=replace(config.finetune, weights=weights),
+    )
 
 
 def weights_record(config: RunConfig, code_base: str, preprocess: dict[str, Any]) -> dict[str, Any]:

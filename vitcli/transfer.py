@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from vitcli.checkpoint import drop_state
-from vitcli.config import RunConfig
+from vitcli.compose import read_config
+from vitcli.config import RunConfig, run_id, under_new_head
 from vitcli.data import DataSource
 from vitcli.data.counter import bits
 from vitcli.data.source import Batch, Order, Part
@@ -30,22 +31,26 @@ _STREAM = 0xDE5  # of this module's random numbers
 
 
 def describe_source(config: RunConfig) -> RunConfig:
-    """Returns the config with model, stem and position embedding of finetune.source, and its hash.
+    """Returns the config with model, stem and position embedding of finetune.source, and its id.
 
     Raises:
         ValueError: no such checkpoint, or one that does not fit the rest of the config.
     """
     assert config.finetune.source is not None
     checkpoint = read(config.finetune.source)
-    described = replace(
-        config,
-        model=replace(checkpoint.config.model, head_hidden=False),
-        pos_emb=checkpoint.config.pos_emb,
-        stem=checkpoint.config.stem,
-        finetune=replace(config.finetune, weights=digest(checkpoint)),
-    )
+    weights = _identity(config.finetune.source, checkpoint)
+    described = under_new_head(config, checkpoint.config, weights)
     validate(described)
     return described
+
+
+def _identity(source: str, checkpoint: Checkpoint) -> str:
+    """Returns the id of the run whose folder `source` is, which is known before it is trained.
+
+    Of anything else, the digest of its weights.
+    """
+    own = Path(source) / "config.yaml"
+    return run_id(read_config(own)) if own.exists() else digest(checkpoint)
 
 
 def digest(checkpoint: Checkpoint) -> str:
@@ -66,8 +71,12 @@ def transferred(config: RunConfig, num_classes: int) -> tuple[nn.Module, list[st
     assert config.finetune.source is not None
     img_size = config.data.height_width
     checkpoint = read(config.finetune.source, img_size=img_size)
-    if digest(checkpoint) != config.finetune.weights:
-        raise ValueError(f"finetune.source={config.finetune.source}: its weights have changed")
+    if _identity(config.finetune.source, checkpoint) != config.finetune.weights:
+        planned = config.finetune.weights
+        raise ValueError(
+            f"finetune.source={config.finetune.source}: its weights are not {planned}, which the "
+            "run was planned with"
+        )
     method = None if config.finetune.resize == "auto" else config.finetune.resize
     resized, line = checkpoint.resize(img_size, method)
     # As the source's own config, but for the recipe's dropout.

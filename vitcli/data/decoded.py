@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -25,6 +26,7 @@ from vitcli.data.subsets import balanced_order
 _log = logging.getLogger(__name__)
 Bad = list[tuple[str, str]]  # names of images that cannot be decoded, and why
 Made = tuple[Tensor, Tensor, Bad]  # bytes, labels
+_Picked = tuple[list[int], list[int] | None]  # positions in a part, and their draws
 
 
 class BadImages(RuntimeError):
@@ -52,23 +54,22 @@ class Decoding(DataSource):
 
     def _loaded(self, dataset: Dataset[Made], orders: Iterable[Any]) -> Iterator[Batch]:
         """Yields the batch that `dataset` makes of each order, made by data.workers processes."""
-        loader = iter(
-            DataLoader(
-                dataset,
-                batch_size=None,  # an order is a batch
-                sampler=orders,
-                num_workers=self._config.workers,
-                collate_fn=_unchanged,
-                pin_memory=self._target.type == "cuda",
-                worker_init_fn=_leave_signals_to_the_parent,
-                generator=torch.Generator(),  # by default it would draw from the global one
-            )
+        loader = DataLoader(
+            dataset,
+            batch_size=None,  # an order is a batch
+            sampler=orders,
+            num_workers=self._config.workers,
+            collate_fn=_unchanged,
+            pin_memory=self._target.type == "cuda",
+            worker_init_fn=_leave_signals_to_the_parent,
+            generator=torch.Generator(),  # by default it would draw from the global one
         )
         try:
             for made in loader:
                 yield self._finished(made)
-        finally:
-            del loader  # ends the workers even if an error's traceback keeps this frame
+        except Exception as error:
+            traceback.clear_frames(error.__traceback__)  # they keep the workers
+            raise
 
     def _finished(self, made: Made) -> Batch:
         pixels, labels, bad = made
@@ -133,11 +134,11 @@ class Decoded(Decoding):
             BadImages: more than data.max_bad images cannot be decoded.
         """
         order = (index,) if draw is None else (index, draw)
-        return self._finished(self.parts["train"][order])
+        return self._finished(self.parts["train"][_picked(order)])
 
     def val_batch(self, index: Tensor) -> Batch:
         """Returns validation images and labels as `train_batch` does."""
-        return self._finished(self.parts["val"][(index,)])
+        return self._finished(self.parts["val"][_picked((index,))])
 
     def labels(self, part: Part, index: Tensor) -> Tensor:
         """Returns the labels (B,), decoding nothing."""
@@ -149,7 +150,7 @@ class Decoded(Decoding):
         Raises:
             BadImages: more than data.max_bad images cannot be decoded.
         """
-        return self._loaded(self.parts[part], orders)
+        return self._loaded(self.parts[part], map(_picked, orders))
 
     def class_name(self, number: int) -> str:
         """Returns what a person calls the class."""
@@ -170,20 +171,27 @@ class _Part(Dataset[Made]):
         self.rows = balanced_order(labels, seed)[:size]
         self.labels = labels[self.rows]
 
-    def __getitem__(self, order: Order) -> Made:
-        index, *draw = order
-        pixels, kept, bad = decode_all(self.reader, self.rows[index], draw, self._transform)
-        return pixels, self.labels[index[kept]], bad
+    def __getitem__(self, order: _Picked) -> Made:
+        index, draws = order
+        pixels, kept, bad = decode_all(
+            self.reader, self.rows[index].tolist(), draws, self._transform
+        )
+        return pixels, self.labels[[index[i] for i in kept]], bad
+
+
+def _picked(order: Order) -> _Picked:
+    """Returns the order in plain numbers: a tensor would go to a worker as a file to be opened."""
+    index, *draw = order
+    return index.tolist(), draw[0].tolist() if draw else None
 
 
 def decode_all(
-    reader: Files, rows: Tensor, draw: Sequence[Tensor], transform: Transform
-) -> tuple[Tensor, Tensor, Bad]:
-    """Returns images (b, 3, H, W), bytes, which of the B rows they are (b,), and the bad ones."""
-    draws: list[int | None] = draw[0].tolist() if draw else [None] * len(rows)
+    reader: Files, rows: Sequence[int], draws: Sequence[int] | None, transform: Transform
+) -> tuple[Tensor, list[int], Bad]:
+    """Returns images (b, 3, H, W), bytes, which of the B rows they are, and the bad ones."""
     images, kept, bad = [], [], []
     with kept_random():
-        for i, (row, number) in enumerate(zip(rows.tolist(), draws, strict=True)):
+        for i, row in enumerate(rows):
             try:
                 image = decode(reader.read(row))
             except UnidentifiedImageError:
@@ -192,13 +200,13 @@ def decode_all(
             except Exception as error:  # Pillow raises all kinds on broken files
                 bad.append((reader.name(row), str(error) or type(error).__name__))
                 continue
-            images.append(transform(image, number))
+            images.append(transform(image, None if draws is None else draws[i]))
             kept.append(i)
     if not images:  # a small batch, all of it bad
         images = [torch.empty(3, *transform.size, dtype=torch.uint8)]
     # Decoded images are (H, W, 3) in memory: to stack them so takes 14 us each, not 50.
     pixels = torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
-    return pixels[: len(kept)], torch.tensor(kept, dtype=torch.int64), bad
+    return pixels[: len(kept)], kept, bad
 
 
 def _unchanged(made: Any) -> Any:

@@ -22,7 +22,7 @@ from vitcli.data.source import Batch, Order, Part
 from vitcli.data.streams import Encoded, Stream, open_stream
 
 _BUFFER = 1000  # images that wait to be drawn from; 100 MB of ImageNet
-_Files = tuple[list[Encoded], tuple[Tensor, ...]]  # of a batch, and its draws, if it has any
+_Files = tuple[list[Encoded], list[int] | None]  # of a batch, and its draws, if it has any
 
 
 class Streamed(Decoding):
@@ -109,7 +109,7 @@ class Streamed(Decoding):
                     now, epoch, ahead = (number, key), self._epoch(part, size, key), 0
                 files += itertools.islice(epoch, place - ahead, place - ahead + 1)
                 ahead = place + 1
-            yield files, tuple(rest[:1])
+            yield files, rest[0].tolist() if rest else None
 
     def _epoch(self, part: Part, size: int, key: int | None) -> Iterator[Encoded]:
         stream = self._streams[part]
@@ -167,9 +167,9 @@ class _Decode(Dataset[Made]):
         self._transform = transform
 
     def __getitem__(self, order: _Files) -> Made:
-        files, draw = order
-        rows = torch.arange(len(files))
-        pixels, kept, bad = decode_all(_InMemory(files), rows, draw, self._transform)
+        files, draws = order
+        rows = range(len(files))
+        pixels, kept, bad = decode_all(_InMemory(files), rows, draws, self._transform)
         return pixels, torch.tensor([file.label for file in files])[kept], bad
 
 

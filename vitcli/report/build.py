@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from vitcli.files import write_bytes, write_json, write_text
 from vitcli.report import figures, markdown, page, parts, style, tables
 from vitcli.report.claims import Verdict, judge
 from vitcli.report.collect import Study, load
+from vitcli.report.fits import Law
 from vitcli.report.notes import laws
 
 _COLOURS = {"reproduced": "green", "contradicted": "red", "undecided": "yellow"}
@@ -35,8 +40,7 @@ def write_report(study_dir: Path, runs_dir: Path) -> Path:
         write_text(out / f"{stem}.tex", tables.latex(one))
     write_json(out / "claims.json", _claims_json(study, verdicts))
     write_text(out / "claims.md", markdown.claims(verdicts))
-    fits = {row: law.top1 for row, law in laws(study).items()} if study.figure == "curve" else {}
-    drawn = {kind: figures.render(study, kind, fits) for kind in style.KINDS}
+    drawn = {kind: figures.render(study, kind, _fits(study)) for kind in style.KINDS}
     for kind, data in drawn.items():
         write_bytes(out / "figures" / f"{study.figure}.{kind}", data)
     write_text(out / "report.md", markdown.report(study, verdicts, runs_dir))
@@ -115,6 +119,16 @@ def show_index(listed: list[page.Listed], outputs: Path) -> None:
     console = Console()
     console.print(table)
     console.print(Text(str(outputs / "studies" / "index.html")), soft_wrap=True)
+
+
+def _fits(study: Study) -> dict[str, Callable[[float], float]]:
+    """Returns the metric as a function of x, of each row of a curve that a law can be fitted to."""
+    found = laws(study) if study.figure == "curve" else {}
+    return {row: partial(_at, law) for row, law in found.items()}
+
+
+def _at(law: Law, x: float) -> float:
+    return float(law.top1(np.array(x)))
 
 
 def _tables(study: Study) -> dict[str, Study]:

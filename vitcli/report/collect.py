@@ -130,8 +130,7 @@ class Study:
 
         Of training FLOPs: the mean over the seeds that have a value.
         """
-        assert self.axis is not None
-        if self.axis.of == "column":
+        if self.axis is None or self.axis.of == "column":
             return next(x.value for x in self.columns if x.id == cell.column)
         done = [r.train_flops for r in cell.runs.values() if r.value is not None and r.train_flops]
         return sum(done) / len(done) if done else None
@@ -214,7 +213,7 @@ def _paper(plan: Mapping[str, Any]) -> Paper:
     paper = Paper(plan["where"], plan["metric"], plan["n"])
     if plan["curve"] is None:
         return paper
-    only = dict(plan["curve"])
+    only = {key: value for key, value in plan["curve"].items() if value is not None}
     table, x, y = (only.pop(key) for key in ("table", "x", "y"))
     return replace(paper, x=x, points=curve(table, x, y, **only))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,15 +30,23 @@ def states(folder: Path) -> dict[str, dict[str, Any]]:
     plan = read_json(folder / "plan.json")
     runs_dir = folder.parent.parent / "runs"
     found = {}
-    for cell in plan["cells"]:
-        for run in cell["runs"].values():
-            status = read_status(runs_dir / run)
-            if (result := runs_dir / run / "result.json").exists():
-                facts = read_json(result)
-                status |= {"state": "done", "metric": facts["metrics"].get(plan["metric"])}
-                status["train_seconds"] = facts["wall_s"]
-            found[run] = status
+    for run in (run for _, runs in rows(plan) for run in runs):
+        status = read_status(runs_dir / run)
+        if (result := runs_dir / run / "result.json").exists():
+            facts = read_json(result)
+            status |= {"state": "done", "metric": facts["metrics"].get(plan["metric"])}
+            status["train_seconds"] = facts["wall_s"]
+        found[run] = status
     return found
+
+
+def rows(facts: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+    """Returns a name and the runs by seed, of each source of a plan.json and then of each cell."""
+    sources: dict[str, list[str]] = {}
+    for run, labels in facts["sources"].items():
+        sources.setdefault(", ".join(["source", *labels]), []).append(run)
+    cells = [(cell["id"], list(cell["runs"].values())) for cell in facts["cells"]]
+    return [*sources.items(), *cells]
 
 
 def board(folder: Path) -> Group:
@@ -48,12 +56,12 @@ def board(folder: Path) -> Group:
     table.add_column("cell", no_wrap=True)
     for seed in plan["seeds"]:
         table.add_column(f"seed {seed}", justify="right", no_wrap=True)
-    for cell in plan["cells"]:
-        table.add_row(cell["id"], *(_entry(runs[run]) for run in cell["runs"].values()))
+    for name, its in rows(plan):
+        table.add_row(name, *(_entry(runs[run]) for run in its))
     errors = [
         Text(f"{run}: {status.get('error', status['state'])}", style="red")
         for run, status in runs.items()
-        if status["state"] in ("failed", "lost")
+        if status["state"] == "lost" or ("error" in status and status["state"] != "done")
     ]
     return Group(table, *errors, Text(summary(list(runs.values()))))
 

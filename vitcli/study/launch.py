@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,27 +20,55 @@ _launcher: int | None = None  # the process that launches; a worker does not kno
 
 
 def launch(plan: Plan, hydra_overrides: Sequence[str] = ()) -> bool:
-    """Runs what has no result yet; returns False if a signal stopped it.
+    """Runs what has no result yet, sources first; returns False if a signal stopped it.
 
-    A run that fails, or whose process dies, leaves the others alone: the files say how each ended.
+    A run that fails, or whose process dies, leaves the others alone: the files say how each ended,
+    and of a run whose source has no result, that it waits for it.
 
     Args:
         plan: frozen.
         hydra_overrides: `hydra/launcher=...`, `hydra.launcher.n_jobs=...` and the like.
     """
-    tried: set[str] = set()
     with _stopping(plan) as stopped:
-        while todo := [run for run in missing(plan) if run not in tried]:
-            before = {run: read_status(_folder(plan, run)) for run in todo}
-            _multirun(plan, todo, hydra_overrides)
-            if stopped():
+        for stage in _stages(plan):
+            if not _finish(plan, stage, hydra_overrides, stopped):
                 return False
-            begun = {run for run in todo if read_status(_folder(plan, run)) != before[run]}
-            # A killed worker takes joblib's queue with it: what had not begun is tried again.
-            tried |= begun or set(todo)
-        for run in tried:
-            if read_status(_folder(plan, run))["state"] == "lost":
-                Status(_folder(plan, run)).update(state="failed", error="its process was killed")
+    return True
+
+
+def _stages(plan: Plan) -> Iterator[list[str]]:
+    """Yields the runs that are fine-tuned from, then those of the others that can be trained."""
+    sources = plan.facts["sources"]
+    if sources:
+        yield list(sources)
+    ready, absent = [], missing(plan)
+    for run in (run for run in plan.configs if run not in sources):
+        source = plan.configs[run].finetune.weights
+        if source in absent:
+            state = read_status(_folder(plan, source))["state"]
+            why = f"its source has no result ({state}): {source}"
+            Status(_folder(plan, run)).update(state="planned", error=why)
+        else:
+            ready.append(run)
+    yield ready
+
+
+def _finish(
+    plan: Plan, stage: list[str], hydra_overrides: Sequence[str], stopped: Callable[[], bool]
+) -> bool:
+    """Runs what of the stage has no result; returns False if a signal stopped it."""
+    tried: set[str] = set()
+    while todo := [run for run in missing(plan) if run in stage and run not in tried]:
+        before = {run: read_status(_folder(plan, run)) for run in todo}
+        _multirun(plan, todo, len(stage), hydra_overrides)
+        if stopped():
+            return False
+        begun = {run for run in todo if read_status(_folder(plan, run)) != before[run]}
+        # A killed worker takes joblib's queue with it: what had not begun is tried again.
+        tried |= begun or set(todo)
+    for run in tried:
+        if read_status(_folder(plan, run))["state"] == "lost":
+            Status(_folder(plan, run)).update(state="failed", error="its process was killed")
     return True
 
 
@@ -60,6 +88,8 @@ def job(composed: Any) -> None:
     try:
         config = read_config(folder / "config.yaml")
         config.outputs, config.threads = str(outputs), composed.threads
+        if config.finetune.weights is not None:  # a run of the study, wherever its folder is now
+            config.finetune.source = str(outputs / "runs" / config.finetune.weights)
         run(config, quiet=True)
     except KeyboardInterrupt:
         if os.getpid() == _launcher:  # without workers, the jobs to come would go on here
@@ -72,13 +102,14 @@ def job(composed: Any) -> None:
             Status(folder).update(state="failed", error=line)
 
 
-def _multirun(plan: Plan, runs: list[str], hydra_overrides: Sequence[str]) -> None:
+def _multirun(plan: Plan, runs: list[str], most: int, hydra_overrides: Sequence[str]) -> None:
+    """Hands `runs` to a launcher, on as many cores as a stage of `most` runs can use."""
     import hydra
 
     global _launcher
     _launcher = os.getpid()
     cores = os.cpu_count() or 1
-    parallel = min(cores, len(plan.configs))
+    parallel = min(cores, most)
     sys.argv = ["vitcli ablate", "-m", f"folder={quoted(plan.folder)}", "run=" + ",".join(runs)]
     if not any(o.startswith("hydra/launcher=") for o in hydra_overrides):
         sys.argv += [f"threads={cores // parallel}", f"hydra.launcher.n_jobs={parallel}"]

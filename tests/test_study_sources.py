@@ -1,0 +1,325 @@
+"""Studies whose cells are made of axes and modes, share runs, or fine-tune runs of their own."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from helpers import Ended, start, wait_for
+
+from vitcli.compose import compose, read_config
+from vitcli.config import run_id
+from vitcli.files import read_json
+from vitcli.run import run
+from vitcli.status import read_status
+from vitcli.study.board import states
+from vitcli.study.estimate import cost
+from vitcli.study.plan import Plan, freeze, make_plan, newest
+from vitcli.transfer import describe_source, transferred
+
+TINY = ["model.depth=1", "data.size=64", "data.val_size=32", "data.num_classes=8"]
+TINY += ["train.steps=5", "train.batch_size=8", "evals=upstream"]
+LAPTOP = ["data=digits", "data.img_size=32", "data.val_size=32", "evals=upstream"]
+LAPTOP += ["recipe=finetune_laptop", "train.steps=5", "train.batch_size=8"]
+TUNE = {
+    "title": "Resize",
+    "metric": "val/top1",
+    "metric_label": "top-1",
+    "rows": {"one": {"label": "Patch 4", "source": ["model.patch_size=4"]}},
+    "columns": {
+        "near": {"label": "nearest", "value": 1, "overrides": ["finetune.resize=nearest"]},
+        "auto": {"label": "auto", "value": 2},
+    },
+    "paper": {"where": "3.2", "metric": "none"},
+    "source": TINY,
+    "scales": {
+        "laptop": {"overrides": LAPTOP},
+        "gpu": {
+            "columns": {"near": {"label": "x", "value": 3, "overrides": ["data.img_size=64"]}},
+            "seeds": [5],
+            "source": ["data.seed=1"],
+        },
+    },
+    "seeds": [0],
+}
+
+ALONE: dict[str, object] = {"source": None, "scales": {"laptop": {"overrides": LAPTOP}}}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> list[str]:
+    """What every run of a test shares: one thread, the test's folder."""
+    return ["threads=1", f"outputs={tmp_path / 'outputs'}"]
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Callable[..., Path]:
+    """Writes the study `tune`, with changes, into a folder for --config-dir."""
+
+    def write(name: str = "tune", **changes: object) -> Path:
+        path = tmp_path / "conf" / "study" / f"{name}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(yaml.safe_dump(TUNE | changes, sort_keys=False))
+        return tmp_path / "conf"
+
+    return write
+
+
+def cell_runs(plan: Plan) -> dict[str, list[str]]:
+    return {cell["id"]: list(cell["runs"].values()) for cell in plan.facts["cells"]}
+
+
+def test_cells_are_the_product_of_the_axes(own: Callable[..., Path]) -> None:
+    rows = {"a": {"label": "A", "overrides": ["recipe.lr=1"]}, "b": "B"}
+    folder = own(rows=rows, **ALONE)
+    cells = cell_runs(plan := make_plan("tune", [], folder))
+    assert list(cells) == ["a-near", "a-auto", "b-near", "b-auto"]
+    config = plan.configs[cells["a-near"][0]]
+    assert (config.recipe.lr, config.finetune.resize) == (1, "nearest")
+    assert plan.configs[cells["b-auto"][0]].finetune.resize == "auto"
+    columns = {x["id"]: x["value"] for x in plan.facts["columns"]}
+    assert columns == {"near": 1.0, "auto": 2.0}
+    assert plan.facts["sources"] == {}
+
+
+def test_the_later_layer_has_the_last_word_also_on_the_duration(own: Callable[..., Path]) -> None:
+    rows = {"a": {"label": "A", "overrides": ["train.images=80"]}, "b": "B"}
+    folder = own(rows=rows, **ALONE)
+    plan = make_plan("tune", [], folder)  # the scale has steps
+    train = plan.configs[cell_runs(plan)["a-near"][0]].train
+    assert (train.steps, train.images) == (None, 80)
+    with pytest.raises(ValueError, match=r"train\.epochs is what tune varies"):
+        make_plan("tune", ["train.epochs=2"], folder)
+    plan = make_plan("tune", ["train.images=160"], own(rows={"b": "B"}, **ALONE))
+    assert next(iter(plan.configs.values())).train.images == 160
+
+
+def test_a_scale_has_rows_columns_and_seeds_of_its_own(own: Callable[..., Path]) -> None:
+    plan = make_plan("tune", ["scale=gpu"], own())
+    assert list(cell_runs(plan)) == ["one-near"]
+    assert plan.facts["seeds"] == [5]
+    (source,) = plan.facts["sources"]
+    assert plan.configs[source].data.seed == 1
+    assert make_plan("tune", ["scale=gpu", "seeds=2"], own()).facts["seeds"] == [0, 1]
+
+
+def test_a_mode_takes_the_place_of_what_it_names(own: Callable[..., Path]) -> None:
+    columns = {"a": {"label": "A", "overrides": ["recipe.lr=0.5"], "value": 7}}
+    mode = {"columns": columns, "metric": "train/top1", "scales": {"gpu": {"seeds": [9]}}}
+    mode |= {"figure": "curve", "x": {"of": "column", "label": "X"}}
+    folder = own(modes={"other": mode})
+    plain, other = (make_plan("tune", o, folder) for o in ([], ["mode=other"]))
+    assert (plain.facts["mode"], plain.folder.name) == (None, "tune-laptop")
+    assert (other.facts["mode"], other.folder.name) == ("other", "tune-other-laptop")
+    assert other.facts["metric"] == "train/top1"
+    assert other.facts["x"] == {"of": "column", "label": "X"}
+    assert list(cell_runs(other)) == ["one-a"]
+    gpu = make_plan("tune", ["mode=other", "scale=gpu"], folder)
+    assert (list(cell_runs(gpu)), gpu.facts["seeds"]) == (["one-a"], [9])
+    assert gpu.configs[next(iter(gpu.facts["sources"]))].data.seed == 1  # the scale's own stays
+
+
+def test_the_patch_mode_of_pos_emb_shares_the_runs_of_its_table() -> None:
+    table, patch = make_plan("pos-emb"), make_plan("pos-emb", ["mode=patch"])
+    runs, cells = cell_runs(table), cell_runs(patch)
+    assert len(cells) == 12
+    for kind in ("none", "learned_1d", "learned_2d", "relative"):
+        assert cells[f"{kind}-p4"] == runs[f"{kind}-stem"]
+    sides = [(x["id"], x["value"]) for x in patch.facts["columns"]]
+    assert sides == [("p8", 2.0), ("p4", 4.0), ("p2", 8.0)]
+    for scale in ("laptop", "gpu", "paper"):
+        plan = make_plan("pos-emb", ["mode=patch", f"scale={scale}"])
+        for column in plan.facts["columns"]:
+            config = plan.configs[cell_runs(plan)[f"none-{column['id']}"][0]]
+            assert config.data.img_size // config.model.patch_size == column["value"]
+
+
+def test_a_source_is_planned_before_it_is_trained(
+    own: Callable[..., Path], place: list[str]
+) -> None:
+    plan = make_plan("tune", [*place, "train.steps=6", "source.train.steps=7"], own())
+    (source,) = plan.facts["sources"]
+    assert plan.facts["sources"] == {source: ["Patch 4"]}
+    assert list(plan.configs) == [
+        source,
+        *(run for runs in cell_runs(plan).values() for run in runs),
+    ]
+    first = plan.configs[source]
+    assert (first.train.steps, first.data.name, first.threads) == (7, "glyphs", 1)
+    for (run_,) in cell_runs(plan).values():
+        config = plan.configs[run_]
+        assert config.finetune.weights == source
+        assert f"-from-{source.rpartition('-')[2][:6]}-digits" in run_
+        assert config.train.steps == 6
+        assert (config.model.depth, config.model.head_hidden) == (1, False)
+    assert "upstream glyphs (plain, 64 images of 16 pixels, 8 classes)" in plan.facts["setting"]
+    assert "fine-tuned on digits (all images of 32 pixels" in plan.facts["setting"]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model=micro", "model=micro: the model is that of the source, write source.model=micro"),
+        ("source.model.patch_size=8", "source.model.patch_size is what tune varies"),
+        ("source.seed=3", "source.seed is what tune varies"),
+        ("finetune.resize=nearest", "finetune.resize is what tune varies"),
+        ("finetune.weights=x", "a study fine-tunes the runs of its own `source` alone"),
+        ("source.finetune.source=x", "a study fine-tunes the runs of its own `source` alone"),
+        ("source.trian.steps=3", "unknown key 'trian.steps'; did you mean 'train.steps'?"),
+    ],
+)
+def test_what_is_not_the_user_s_to_set(
+    own: Callable[..., Path], override: str, message: str
+) -> None:
+    with pytest.raises(ValueError, match=r"\S") as raised:
+        make_plan("tune", [override], own())
+    assert message in str(raised.value)
+
+
+def test_a_study_trains_its_sources_then_its_cells(
+    vitcli: Callable[..., Ended], own: Callable[..., Path], place: list[str], tmp_path: Path
+) -> None:
+    arguments = ["tune", "--config-dir", str(own()), *place]
+    planned = vitcli("plan", *arguments)
+    assert "3 of 3 runs to go" in " ".join(planned.out.split())
+    assert "source, Patch 4" in planned.out
+    ended = vitcli("ablate", *arguments)
+    assert ended.code == 0, ended.err
+    assert "[3/3]" in ended.out
+    folder = newest("tune", tmp_path / "outputs")
+    facts = read_json(folder / "plan.json")
+    (source,) = facts["sources"]
+    found = states(folder)
+    assert [status["state"] for status in found.values()] == ["done"] * 3
+    assert next(iter(found)) == source
+    shown = vitcli("status", "tune", "--outputs", str(tmp_path / "outputs")).out
+    assert "source, Patch 4" in shown
+    assert "3 done" in shown
+
+    # Fine-tuning the folder by hand is the same run, and the weights are the source's.
+    runs = tmp_path / "outputs" / "runs"
+    by_hand = ["finetune", str(runs / source), *LAPTOP, *place]
+    assert "is trained already" in vitcli(*by_hand).out
+    # Another study with one cell of the same: nothing is trained.
+    other = make_plan("again", place, own("again", columns={"auto": "Auto"}))
+    assert set(other.configs) < set(found)
+    again = vitcli("ablate", "again", "--config-dir", str(tmp_path / "conf"), *place)
+    assert (again.code, "[" in again.out.splitlines()[0]) == (0, False)
+
+
+def test_a_cell_whose_source_failed_is_left_and_said_so(
+    vitcli: Callable[..., Ended], own: Callable[..., Path], place: list[str], tmp_path: Path
+) -> None:
+    explode = ["recipe.lr=1e30", "recipe.grad_clip=0", "train.steps=30"]
+    rows = {"good": "Good", "bad": {"label": "Bad", "source": explode}}
+    columns = {"auto": "Auto"}
+    arguments = ["tune", "--config-dir", str(own(rows=rows, columns=columns)), *place]
+    arguments += ["checkpoint.every=7"]
+    ended = vitcli("ablate", *arguments)
+    assert ended.code == 1
+    folder = newest("tune", tmp_path / "outputs")
+    facts = read_json(folder / "plan.json")
+    good, bad = (cell["runs"]["0"] for cell in facts["cells"])
+    failed = next(run for run, labels in facts["sources"].items() if labels == ["Bad"])
+    found = {run: status["state"] for run, status in states(folder).items()}
+    assert (found[good], found[bad], found[failed]) == ("done", "planned", "failed")
+    reason = f"its source has no result (failed): {failed}"
+    assert f"{bad}: planned: {reason}" in ended.err
+    assert "its source has no result (failed)" in (folder / "report/report.md").read_text()
+    shown = vitcli("status", "tune", "--outputs", str(tmp_path / "outputs")).out
+    assert "its source has no result (failed)" in " ".join(shown.split())
+
+
+def test_the_identity_of_a_run_s_folder_is_its_id(
+    own: Callable[..., Path], place: list[str], tmp_path: Path
+) -> None:
+    source = run(compose([*TINY, *place]), quiet=True).folder
+    words = ["data=digits", "evals=upstream", "recipe=finetune_laptop", *place]
+    config = describe_source(compose([*words, f"finetune.source={source}"]))
+    assert config.finetune.weights == source.name
+    config.finetune.weights = "another"
+    with pytest.raises(ValueError, match=r"its weights are not another"):
+        transferred(config, 10)
+    weights = source / "checkpoints" / "model.safetensors"
+    bare = describe_source(compose([*words, f"finetune.source={weights}"]))
+    assert bare.finetune.weights is not None
+    assert len(bare.finetune.weights) == 16  # a file's identity is its weights'
+    assert f"-from-{bare.finetune.weights[:6]}-" in run_id(bare)
+
+
+def test_frozen_cells_find_their_source_where_outputs_is(
+    own: Callable[..., Path], place: list[str], tmp_path: Path
+) -> None:
+    from omegaconf import OmegaConf
+
+    from vitcli.study.launch import job
+
+    plan = make_plan("tune", place, own(columns={"auto": "Auto"}))
+    freeze(plan)
+    moved = tmp_path / "moved"
+    (tmp_path / "outputs").rename(moved)
+    folder = moved / "studies" / plan.folder.name
+    for name in plan.configs:  # sources first
+        job(OmegaConf.create({"folder": str(folder), "run": name, "threads": 1}))
+        assert read_status(moved / "runs" / name)["state"] == "done"
+    assert read_config(moved / "runs" / name / "config.yaml").finetune.weights is not None
+
+
+def test_a_cost_needs_no_data_and_knows_the_published_sizes(
+    vitcli: Callable[..., Ended], own: Callable[..., Path], place: list[str]
+) -> None:
+    imagenet = ["data=imagenet", "data.path=/nowhere", "evals=upstream"]
+    config = compose(["model=b", *imagenet, "train.epochs=2", "train.batch_size=1000"])
+    parameters, flops = cost(config)
+    # B/16 at 224 pixels: 86.6 million parameters, 17.56e9 multiply-adds (timm), 6 FLOPs for each.
+    assert parameters == pytest.approx(86.6e6, rel=0.01)
+    assert flops == pytest.approx(6 * 17.56e9 * 2 * 1_281_167, rel=0.01)
+    tuned = compose(["data=digits", "finetune.source=x", "finetune.lr_grid=[0.1,0.2]"])
+    plain = compose(["data=digits"])
+    assert cost(tuned)[1] == 3 * cost(plain)[1]
+    with pytest.raises(ValueError, match=r"train\.epochs=2 with data\.size=null"):
+        cost(compose(["data=imagefolder", "data.path=x", "train.epochs=2", "evals=upstream"]))
+    paper = {"overrides": [*imagenet, "recipe=finetune_imagenet", "train.steps=10"]}
+    arguments = ["tune", "--config-dir", str(own(scales={"paper": paper})), *place, "scale=paper"]
+    said = " ".join(vitcli("plan", *arguments, "flops_per_second=1e12").out.split())
+    assert "exaFLOPs a run" in said
+    assert "GPU-hours at 1e+12 FLOP/s (given)" in said
+    measured = " ".join(vitcli("plan", *arguments, "train.batch_size=2").out.split())
+    assert "FLOP/s (measured)" in measured
+    wrong = vitcli("plan", *arguments, "flops_per_second=-3")
+    assert (wrong.code, "flops_per_second=-3: a number above 0" in wrong.err) == (2, True)
+
+
+def test_a_shared_run_is_counted_once(
+    vitcli: Callable[..., Ended], own: Callable[..., Path], place: list[str]
+) -> None:
+    rows = {"a": "A", "b": "B"}  # the same runs under two names
+    ended = vitcli("plan", "tune", "--config-dir", str(own(rows=rows)), *place)
+    assert "3 of 3 runs to go" in " ".join(ended.out.split())
+    counts = [line.split("│")[4].strip() for line in ended.out.splitlines() if line.count("│") > 4]
+    assert counts == ["1", "1", "1", "0", "0"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["source", "cell"])
+def test_an_interrupt_in_either_stage_goes_on(
+    own: Callable[..., Path], place: list[str], tmp_path: Path, stage: str
+) -> None:
+    long = "train.steps=600" if stage == "cell" else "source.train.steps=3000"
+    arguments = ["ablate", "tune", "--config-dir", str(own(columns={"auto": "Auto"})), *place]
+    arguments += [long, "checkpoint.every=20"]
+    process = start(*arguments, cwd=tmp_path)
+    runs = tmp_path / "outputs" / "runs"
+    kind = "-from-" if stage == "cell" else "-glyphs-"
+    wait_for(lambda: any(kind in str(path) for path in runs.glob("*/checkpoints/state.pt")))
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=200)
+    assert (process.returncode, "goes on from there" in errors) == (130, True)
+    assert len(list(runs.glob("*/result.json"))) == (stage == "cell")
+    process = start(*arguments, cwd=tmp_path)
+    process.communicate(timeout=400)
+    assert process.returncode == 0
+    assert len(list(runs.glob("*/result.json"))) == 2
