@@ -68,13 +68,14 @@ class PaperFile:
 
 @dataclass
 class ScaleFile:
-    """What is a scale's own: overrides of the cells and of their sources; rows, columns, seeds."""
+    """What is a scale's own: overrides of cells and of sources; rows, columns, cells, seeds."""
 
     overrides: list[str] = field(default_factory=list)
     source: list[str] = field(default_factory=list)
     seeds: list[int] | None = None
     rows: dict[str, AxisFile] | None = None
     columns: dict[str, AxisFile] | None = None
+    cells: list[CellFile] | None = None
 
 
 @dataclass
@@ -96,11 +97,13 @@ class StudyFile:
     claims: list[ClaimFile] = field(default_factory=list)
     differences: list[str] = field(default_factory=list)
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
+    like: str | None = None  # another study, of which this one has all keys that it does not give
     modes: dict[str, dict[str, Any]] = field(default_factory=dict)  # keys in place of those above
 
     def at(self, scale: str) -> StudyFile:
-        """Returns the study with that scale's rows, columns and seeds, and its cells listed."""
-        its = {key: getattr(self.scales[scale], key) for key in ("rows", "columns", "seeds")}
+        """Returns the study with that scale's rows, columns, cells and seeds, its cells listed."""
+        keys = ("rows", "columns", "cells", "seeds")
+        its = {key: getattr(self.scales[scale], key) for key in keys}
         found = replace(self, **{key: value for key, value in its.items() if value is not None})
         product = [CellFile(row, column) for row in found.rows for column in found.columns]
         return replace(found, cells=found.cells or product)
@@ -120,7 +123,7 @@ def read_study(study: str, config_dir: Path | None = None, mode: str | None = No
         hint = nearest(study, paths)
         raise ValueError(f"no study '{study}': choose from {', '.join(paths)}{hint}")
     name = paths[study].name
-    written = _load(paths[study])
+    written = _laid_over_its_like(_load(paths[study]), paths, name)
     found: dict[str | None, StudyFile] = {None: _parse(written, name, config_dir)}
     modes = written.get("modes", {})
     for key, changes in modes.items():
@@ -162,6 +165,20 @@ def _load(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path.name}: a study is a mapping, with title, metric, rows, ...")
     found: dict[str, Any] = _written_out(loaded)
     return found
+
+
+def _laid_over_its_like(
+    written: dict[str, Any], paths: Mapping[str, Path], name: str
+) -> dict[str, Any]:
+    """Returns the file with what it does not give taken from the study it is like, less claims."""
+    like = written.get("like")
+    if like is None:
+        return written
+    if like not in paths:
+        raise ValueError(
+            f"{name}: like={like}: choose from {', '.join(paths)}{nearest(str(like), paths)}"
+        )
+    return {**_load(paths[like]), "claims": [], "tables": {}, "modes": {}, **written}
 
 
 def _written_out(node: Any) -> Any:
