@@ -42,7 +42,8 @@ def test_every_study_composes_at_every_scale_in_every_mode(study: str, scale: st
         facts = make_plan(name, chosen).facts
         cells = [run for cell in facts["cells"] for run in cell["runs"].values()]
         expected = read_study(name, mode=mode).at(scale)
-        assert len(set(cells)) == len(expected.cells) * len(facts["seeds"])
+        centres = 4 if study == "shape" else 0  # cells that are the run of another cell
+        assert len(set(cells)) == (len(expected.cells) - centres) * len(facts["seeds"])
         assert bool(facts["sources"]) == (expected.source is not None)
 
 

@@ -107,7 +107,7 @@ def test_a_frozen_run_does_not_change(tiny: list[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["pos-em"], "no study 'pos-em': choose from pos-emb; did you mean 'pos-emb'?"),
+        (["pos-em"], "did you mean 'pos-emb'?"),
         (["pos-emb", "scale=huge"], "scale=huge: pos-emb has laptop, gpu, paper"),
         (["pos-emb", "seeds=0"], "seeds=0: a number of seeds"),
         (["pos-emb", "seeds=[1,1]"], "seeds=[1,1]: a number"),
@@ -179,6 +179,8 @@ def test_bad_studies_are_one_line_and_exit_2(
             {"paper": PAPER | {"curve": CURVE | {"y": "avrage"}}},
             "paper.curve: table6 has no column avrage",
         ),
+        ({"differences": [{"Ours": "small"}]}, "differences: sentences"),
+        ({"like": "pos-emp"}, "did you mean 'pos-emb'"),
         ({"modes": {"more": {"sedes": [1]}}}, "modes.more: sedes"),
         ({"modes": {"more": ["x"]}}, "modes"),
         ({"modes": {"more": {"figure": "pie"}}}, "modes.more: figure=pie"),

@@ -53,14 +53,16 @@ def test_training_images_are_as_many_as_validation_has(train_size: int, seen: in
     evaluator = Classification(data, CPU)
     assert evaluator.protocol()["train_images"] == seen
     right = (seen + 1) // 2
-    assert dict(evaluator.run(nn.Identity()))["train/top1"] == pytest.approx(right / seen)
+    found = dict(evaluator.run(nn.Identity()))
+    assert found["train/top1"] == pytest.approx(right / seen)
+    assert found["gap/top1"] == pytest.approx(right / seen - found["val/top1"])
 
 
 @pytest.mark.parametrize("classes", [2, 5])
 def test_no_top5_where_it_would_be_one(classes: int) -> None:
     data = Fixed(torch.zeros(10, classes), torch.zeros(10, dtype=torch.int64))
     results = dict(Classification(data, CPU).run(nn.Identity()))
-    assert set(results) == {"val/top1", "val/loss", "train/top1"}
+    assert set(results) == {"val/top1", "val/loss", "train/top1", "gap/top1"}
     assert results["val/loss"] == pytest.approx(math.log(classes))
 
 

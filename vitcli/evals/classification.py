@@ -18,8 +18,8 @@ class Classification(Evaluator):
     """Yields val/top1, val/top5 (fractions) and val/loss (nats), means over the validation images.
 
     With five classes or fewer there is no val/top5: it would be 1 by definition. train/top1 is of
-    the first training images, not augmented, as many as validation has; less val/top1 it is the gap
-    of over-fitting.
+    the first training images, not augmented, as many as validation has; gap/top1, over-fitting, is
+    what it is above val/top1.
     """
 
     def __init__(self, data: DataSource, device: torch.device) -> None:
@@ -48,4 +48,6 @@ class Classification(Evaluator):
                 sums["val/loss"] += F.cross_entropy(logits, labels, reduction="sum").item()
         for name, total in sums.items():
             yield name, total / seen
-        yield "train/top1", top1(model, self._data, "train", self._device, self._data.val_size)
+        train = top1(model, self._data, "train", self._device, self._data.val_size)
+        yield "train/top1", train
+        yield "gap/top1", train - sums["val/top1"] / seen

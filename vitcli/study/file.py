@@ -246,6 +246,8 @@ def _check(file: StudyFile) -> None:
         _choose("x.of", file.x.of, _X_OF)
     if file.figure == "curve" and file.x is None:
         raise ValueError("figure=curve without x: give x.of and x.label")
+    if not all(isinstance(sentence, str) for sentence in file.differences):
+        raise ValueError("differences: sentences; put one with a colon in quotes")
     if not file.scales:
         raise ValueError(f"scales={{}}: give at least one of {', '.join(SCALES)}")
     for scale in file.scales:

@@ -1,0 +1,81 @@
+"""Every study, end to end and tiny: each cell gives what is tabulated and what claims test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from helpers import Ended
+
+from vitcli.compose import compose, conf_dir
+from vitcli.files import read_json
+from vitcli.run import run
+from vitcli.study.plan import newest
+
+TINY = ["seeds=1", "data.val_size=32", "evals.draws=1", "threads=1", "train.batch_size=8"]
+SHORT = [*TINY, "train.steps=2"]
+STUDIES = {
+    ("pos-emb",): SHORT,
+    ("pos-emb", "mode=patch"): SHORT,
+    ("data-scaling",): SHORT,
+    ("data-scaling", "mode=finetune"): [*SHORT, "source.train.steps=2", "source.data.val_size=32"],
+    ("model-size",): SHORT,
+    ("compute-tiny",): TINY,
+    ("hybrid-tiny",): TINY,
+    ("resolution",): [*SHORT, "source.train.steps=2", "source.data.val_size=32"],
+    ("class-token",): SHORT,
+    ("shape",): SHORT,
+    ("optimizer",): SHORT,
+    ("equivariance",): SHORT,
+}
+
+
+@pytest.fixture
+def config_dir(tmp_path: Path) -> Path:
+    """A folder with `compute` and `hybrid` at 16 to 64 images: their lengths are what they vary."""
+    folder = tmp_path / "own" / "study"
+    folder.mkdir(parents=True)
+    for name in ("compute", "hybrid"):
+        study = yaml.safe_load((conf_dir() / "study" / f"{name}.yaml").read_text())
+        for cell in study["scales"]["laptop"]["cells"]:
+            own = [o for o in cell["overrides"] if not o.startswith("train.images")]
+            cell["overrides"] = [*own, f"train.images={16 * int(cell['column'][1])}"]
+        (folder / f"{name}_tiny.yaml").write_text(yaml.safe_dump(study))
+    return folder.parent
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("named", STUDIES, ids=" ".join)
+def test_a_study_ends_with_a_report(
+    named: tuple[str, ...], vitcli: Callable[..., Ended], config_dir: Path, tmp_path: Path
+) -> None:
+    outputs = tmp_path / "outputs"
+    own = ["--config-dir", str(config_dir)] if named[0].endswith("-tiny") else []
+    ended = vitcli("ablate", *named, *STUDIES[named], f"outputs={outputs}", *own)
+    assert ended.code == 0, ended.out + ended.err
+    folder = newest(named[0], outputs)
+    plan = read_json(folder / "plan.json")
+    wanted = {plan["metric"], *plan["tables"]}
+    for claim in plan["claims"]:
+        metric = claim["metric"] or []
+        wanted |= {metric} if isinstance(metric, str) else set(metric)
+        wanted |= {claim[key] for key in ("pick", "against") if claim[key]}
+    for cell in plan["cells"]:
+        for name in cell["runs"].values():
+            found = read_json(outputs / "runs" / name / "result.json")["metrics"]
+            assert wanted <= set(found), f"{cell['id']}: {wanted - set(found)}"
+    verdicts = read_json(folder / "report" / "claims.json")["claims"]
+    assert [v["verdict"] for v in verdicts] == ["undecided"] * len(plan["claims"])  # one seed
+    assert plan["title"] in (folder / "report" / "report.html").read_text()
+
+
+@pytest.mark.slow
+def test_a_cell_of_the_paper_s_scale_makes_a_step(tmp_path: Path) -> None:
+    """ViT-B/16 at 224 pixels with its recipe, on made-up images."""
+    overrides = ["scale=paper", "data=glyphs_224", "evals=upstream", "data.val_size=2"]
+    overrides += ["train.steps=1", "train.batch_size=2", f"outputs={tmp_path}"]
+    result = run(compose(overrides), quiet=True).result
+    assert result["steps"] == 1
+    assert result["params"] > 86e6
