@@ -2,6 +2,7 @@
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
+SLOW ?= slow
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow lint type build clean
@@ -25,7 +26,7 @@ test: setup ## run the tests, but for the slow ones
 	$(BIN)/pytest -m 'not slow'
 
 test-slow: setup ## run the slow tests; one opens the reports in Chromium
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m '$(SLOW)'
 
 lint: setup ## check format, style and the direction of imports
 	$(BIN)/ruff format --check .

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from vitcli.report.build import write_index
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
 Make = Callable[..., tuple[Path, Path]]
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 

@@ -122,8 +122,11 @@ def show_index(listed: list[page.Listed], outputs: Path) -> None:
 
 
 def _fits(study: Study) -> dict[str, Callable[[float], float]]:
-    """Returns the metric as a function of x, of each row of a curve that a law can be fitted to."""
-    found = laws(study) if study.figure == "curve" else {}
+    """Returns the metric as a function of x, of each row that a law can be fitted to.
+
+    Only of a study that claims something of the end of its curves: a law is of data or compute.
+    """
+    found = laws(study) if any(claim.of == "end_slope" for claim in study.claims) else {}
     return {row: partial(_at, law) for row, law in found.items()}
 
 
