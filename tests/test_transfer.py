@@ -264,6 +264,11 @@ def test_eval_measures_any_checkpoint(
     own = json.loads((trained / "result.json").read_text())["metrics"]
     references = ("pixels/", "untrained/")  # of a run only
     assert found == {k: v for k, v in own.items() if not k.startswith(references)}
+    fewer = ["data.val_size=32", f"outputs={tmp_path / 'fewer'}"]  # the rest is the run's own
+    ended = vitcli("eval", str(trained), *fewer)
+    (path,) = (tmp_path / "fewer").glob("evals/*/result.json")
+    data = json.loads(path.read_text())["data"]
+    assert (data["val_size"], data["num_classes"], data["size"]) == (32, 8, 256)
     few = ["data=digits", "data.img_size=32", f"outputs={tmp_path / 'digits'}"]
     ended = vitcli("eval", str(trained), *few)
     assert "head of 8 classes, digits has 10: no upstream accuracy" in ended.out

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vitcli.compose import compose, read_config
+from vitcli.compose import compose, override, read_config
 from vitcli.config import RunConfig, identity
 from vitcli.data import build_data
 from vitcli.evals import build_evals, measure
@@ -70,10 +70,12 @@ def evaluate(source: str, overrides: Sequence[str]) -> tuple[Path, dict[str, Any
 
 
 def _config(source: str, overrides: Sequence[str]) -> RunConfig:
+    """Returns the config; of a run's folder, data and evals are the run's, single keys replaced."""
     config = compose(overrides, check=validate_fields)
     if (own := Path(source) / "config.yaml").exists():
-        touched = {word.lstrip("+~").partition("=")[0].split(".")[0] for word in overrides}
         run = read_config(own)
-        for section in {"data", "evals"} - touched:
-            setattr(config, section, getattr(run, section))
+        keys = {word.lstrip("+~").partition("=")[0]: word.lstrip("+~") for word in overrides}
+        for section in {"data", "evals"} - set(keys):  # `data=digits` replaces all of it
+            single = [word for key, word in keys.items() if key.startswith(f"{section}.")]
+            setattr(config, section, getattr(override(run, single), section))
     return config

@@ -5,6 +5,8 @@ A rectangle shows the middle of an image that is as large as its longer side: pr
 
 from __future__ import annotations
 
+from urllib.error import URLError
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -66,6 +68,8 @@ class Cifar(DataSource):
         try:
             # Checks the files against their published sums before it unpickles anything.
             files = reader(config.root, train=train, download=config.download)
+        except URLError as error:
+            raise ValueError(f"data.download=true: {config.name}: {error.reason}") from None
         except RuntimeError:
             raise ValueError(
                 f"data.root={config.root}: {reader.base_folder} is not there, or not as published; "
