@@ -161,7 +161,7 @@ def _decide(
         head = "Neither above nor below 0" if greater else f"Neither within nor beyond {margin}"
         head += " with significance"
     which = f"the {which} of {len(pairs)} pairs, " if len(pairs) > 1 else ""
-    reason = f"{head}: {which}{_numbers(claim, pair)}, p = {format_p(p)}."
+    reason = f"{head}: {which}{_numbers(claim, pair)}, {said_p(p)}."
     if pair.above:
         reason += f" Above 0 on {pair.above[0]} of {pair.above[1]} metrics."
     if verdict == "undecided":
@@ -182,6 +182,11 @@ def _numbers(claim: Claim, pair: Comparison) -> str:
         f"{pair.name} = {effect}{UNITS.get(claim.of, '')}, {100 * (1 - 2 * claim.alpha):g} % "
         f"interval {low} to {high}, {pair.n} {seeds}"
     )
+
+
+def said_p(p: float) -> str:
+    """Returns `p = 0.012` or `p < 0.001`."""
+    return f"p = {format_p(p)}" if p >= 0.001 else f"p {format_p(p)}"
 
 
 def format_p(p: float) -> str:
