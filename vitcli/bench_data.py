@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -83,23 +84,25 @@ def _loaders(folder: Path, workers: int) -> dict[str, float]:
     """Returns images/s over an epoch, start of the workers included, of each loader."""
     settings = [f"data.path={folder}", f"data.img_size={_SIDE}", f"data.workers={workers}"]
     ours = build_data(compose(["data=imagefolder", *settings]).data, torch.device("cpu"))
-    theirs = create_dataset("", root=str(folder), split="train")
+
+    settings_of_timm: dict[str, Any] = {
+        "is_training": True,
+        "scale": (0.05, 1.0),
+        "color_jitter": None,
+        "interpolation": "bilinear",
+        "mean": (0.5, 0.5, 0.5),
+        "std": (0.5, 0.5, 0.5),
+        "num_workers": workers,
+        "persistent_workers": False,
+        "device": torch.device("cpu"),
+    }
 
     def timm_epoch(prefetcher: bool) -> Callable[[], int]:
+        theirs = create_dataset(
+            "", root=str(folder), split="train"
+        )  # whose transform the loader sets
         loader = create_loader(
-            theirs,
-            (3, _SIDE, _SIDE),
-            _BATCH,
-            is_training=True,
-            scale=(0.05, 1.0),
-            color_jitter=0.0,
-            interpolation="bilinear",
-            mean=(0.5, 0.5, 0.5),
-            std=(0.5, 0.5, 0.5),
-            num_workers=workers,
-            use_prefetcher=prefetcher,
-            persistent_workers=False,
-            device=torch.device("cpu"),
+            theirs, (3, _SIDE, _SIDE), _BATCH, use_prefetcher=prefetcher, **settings_of_timm
         )
         return lambda: sum(len(images) for images, _ in loader)
 
