@@ -304,3 +304,14 @@ def test_plan_json_is_all_the_report_needs(tiny: list[str]) -> None:
     assert facts == plan.facts
     assert facts["claims"][1]["margin"] == 0.04
     assert "glyphs (plain, 256 images of 16 pixels, 8 classes)" in facts["setting"]
+
+
+def test_a_study_like_another_has_its_runs_and_none_of_its_claims() -> None:
+    """`equivariance` is like `data-scaling`, with claims and a metric of its own."""
+    plans = {name: make_plan(name) for name in ("equivariance", "data-scaling")}
+    own, other = plans["equivariance"], plans["data-scaling"]
+    assert list(own.configs) == list(other.configs)
+    assert own.facts["metric"] == "shift/2/consistency" != other.facts["metric"]
+    ids = [{claim["id"] for claim in plan.facts["claims"]} for plan in (own, other)]
+    assert ids[0]
+    assert not ids[0] & ids[1]

@@ -30,7 +30,7 @@ class Periodic(DataSource):
         self.images = torch.randn(60, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 
     def train_batch(self, index: Tensor, draw: Tensor | None = None) -> Batch:
-        raise NotImplementedError
+        raise AssertionError("only validation images are translated")
 
     def val_batch(self, index: Tensor) -> Batch:
         return F.pad(self.images[index], (MARGIN,) * 4, mode="circular"), index % 10

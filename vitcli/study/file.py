@@ -123,7 +123,7 @@ def read_study(study: str, config_dir: Path | None = None, mode: str | None = No
         hint = nearest(study, paths)
         raise ValueError(f"no study '{study}': choose from {', '.join(paths)}{hint}")
     name = paths[study].name
-    written = _laid_over_its_like(_load(paths[study]), paths, name)
+    written = _laid_over(_load(paths[study]), paths, name)
     found: dict[str | None, StudyFile] = {None: _parse(written, name, config_dir)}
     modes = written.get("modes", {})
     for key, changes in modes.items():
@@ -167,17 +167,11 @@ def _load(path: Path) -> dict[str, Any]:
     return found
 
 
-def _laid_over_its_like(
-    written: dict[str, Any], paths: Mapping[str, Path], name: str
-) -> dict[str, Any]:
+def _laid_over(written: dict[str, Any], paths: Mapping[str, Path], name: str) -> dict[str, Any]:
     """Returns the file with what it does not give taken from the study it is like, less claims."""
-    like = written.get("like")
-    if like is None:
+    if (like := written.get("like")) is None:
         return written
-    if like not in paths:
-        raise ValueError(
-            f"{name}: like={like}: choose from {', '.join(paths)}{nearest(str(like), paths)}"
-        )
+    _choose(f"{name}: like", str(like), list(paths))
     return {**_load(paths[like]), "claims": [], "tables": {}, "modes": {}, **written}
 
 

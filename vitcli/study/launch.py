@@ -119,9 +119,11 @@ def _multirun(plan: Plan, runs: list[str], most: int, hydra_overrides: Sequence[
         with one_line_errors():
             hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="launch")(job)()
     except Exception as error:
-        if type(error).__name__ not in ("TerminatedWorkerError", "UncompletedJobError"):
+        died = type(error).__name__ in ("TerminatedWorkerError", "UncompletedJobError")
+        # The files say whose run it was. After a signal a worker may die of anything, of a broken
+        # import too.
+        if not died and not (plan.folder / STOP).exists():
             raise
-        # A worker died; the files say whose run it was.
 
 
 @contextmanager
