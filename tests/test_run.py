@@ -49,6 +49,8 @@ def test_what_is_kept_is_measured_and_the_last_step_beside_it(tiny: list[str]) -
     assert 0 < result["kept_step"] < 40
     assert metrics["val/top1"] > metrics["last/val/top1"]
     assert 0 <= metrics["last/train/top1"] <= 1
+    over = metrics["last/train/top1"] - metrics["last/val/top1"]
+    assert metrics["last/gap/top1"] == pytest.approx(over)
     plain = run(compose([*tiny, *many[:2]]), quiet=True).result
     assert plain["kept_step"] == 40
     assert plain["metrics"]["val/top1"] == metrics["last/val/top1"]

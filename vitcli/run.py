@@ -134,7 +134,8 @@ def _result(
     metrics = measure(evaluators, lambda e: e.run(trainer.trained), trainer.folder.name, quiet)
     if trainer.best is not None:
         last = dict(Classification(trainer.data, device).run(trainer.last))
-        metrics |= {f"last/{name}": last[name] for name in ("val/top1", "train/top1")}
+        kinds = ("val/top1", "train/top1", "gap/top1")
+        metrics |= {f"last/{name}": last[name] for name in kinds}
     parameters, macs = perf.count(trainer.trained, config.data.height_width)
     images = trainer.num_steps * config.train.batch_size
     return {
