@@ -11,6 +11,7 @@ from vitcli.compose import compose, conf_dir, dump, read_config, split_argv
 from vitcli.config import run_id
 from vitcli.rules import OWN
 from vitcli.study.file import read_study
+from vitcli.study.measured import measured
 from vitcli.study.plan import make_plan
 
 OPTIONS = sorted((p.parent.name, p.stem) for p in conf_dir().glob("*/*.yaml"))
@@ -39,12 +40,19 @@ def test_every_study_composes_at_every_scale_in_every_mode(study: str, scale: st
     name = study.replace("_", "-")
     for mode in (None, *read_study(name).modes):
         chosen = [f"scale={scale}", *([f"mode={mode}"] if mode else [])]
-        facts = make_plan(name, chosen).facts
+        plan = make_plan(name, chosen)
+        facts = plan.facts
         cells = [run for cell in facts["cells"] for run in cell["runs"].values()]
         expected = read_study(name, mode=mode).at(scale)
         centres = 4 if study == "shape" else 0  # cells that are the run of another cell
         assert len(set(cells)) == (len(expected.cells) - centres) * len(facts["seeds"])
         assert bool(facts["sources"]) == (expected.source is not None)
+        wanted = {facts["metric"], *facts["tables"]}
+        for claim in facts["claims"]:
+            wanted |= {*(claim["metric"] or []), claim["pick"], claim["against"]} - {None}
+        assert all(wanted <= measured(plan.configs[run]) for run in cells)
+        texts = [facts["metric_label"], *facts["tables"].values(), *facts["differences"]]
+        assert not any("{" in text for text in [*wanted, *texts])
 
 
 def test_user_beats_recipe_beats_scale() -> None:

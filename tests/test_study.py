@@ -311,7 +311,7 @@ def test_a_study_like_another_has_its_runs_and_none_of_its_claims() -> None:
     plans = {name: make_plan(name) for name in ("equivariance", "data-scaling")}
     own, other = plans["equivariance"], plans["data-scaling"]
     assert list(own.configs) == list(other.configs)
-    assert own.facts["metric"] == "shift/2/consistency" != other.facts["metric"]
+    assert own.facts["metric"] == "shift/1/consistency" != other.facts["metric"]
     ids = [{claim["id"] for claim in plan.facts["claims"]} for plan in (own, other)]
     assert ids[0]
     assert not ids[0] & ids[1]

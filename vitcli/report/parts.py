@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from vitcli.report.claims import Comparison, Verdict, format_p
 from vitcli.report.collect import Study
+from vitcli.report.effects import said
 from vitcli.report.methods import duration
 from vitcli.report.runs import Run
 from vitcli.report.tables import EMPTY
@@ -52,20 +53,21 @@ def numbers(verdict: Verdict) -> dict[str, str]:
     claim, pair = verdict.claim, verdict.decisive
     p = verdict.p_against if verdict.verdict == "contradicted" else verdict.p_for
     return {
-        "effect": _signed(pair.effect),
-        "interval": _interval(pair),
+        "effect": _said(claim.of, pair.effect),
+        "interval": _interval(claim.of, pair),
         "p": EMPTY if p is None else format_p(p),
         "n": str(pair.n),
         "margin": EMPTY if claim.margin is None else f"±{claim.margin:g}",
-        "detectable": EMPTY if pair.detectable is None else f"{pair.detectable:.3f}",
-        "paper": _signed(pair.paper_effect),
+        "detectable": _said(claim.of, pair.detectable).removeprefix("+"),
+        "paper": _said(claim.of, pair.paper_effect),
     }
 
 
 def each_pair(verdict: Verdict) -> list[tuple[str, str, str, str]]:
     """Returns every pair of the claim: what is compared, effect, interval, n or the problem."""
+    of = verdict.claim.of
     return [
-        (pair.name, _signed(pair.effect), _interval(pair), pair.problem or str(pair.n))
+        (pair.name, _said(of, pair.effect), _interval(of, pair), pair.problem or str(pair.n))
         for pair in verdict.comparisons
     ]
 
@@ -75,9 +77,9 @@ def how_judged(verdicts: list[Verdict]) -> str:
     alphas = sorted({v.claim.alpha for v in verdicts})
     return (
         "Effects are means over paired seeds: differences in units of the metric, slopes in those "
-        "per doubling of x, log-ratios in doublings; of a claim about several pairs, the pair that "
-        "its verdict hangs on. Reproduced: every pair "
-        "passes a one-sided paired t test (above 0) or two of them (within the margin); "
+        "per doubling of x, log-ratios in doublings and as a factor; of a claim about several "
+        "pairs, the pair that its verdict hangs on. Reproduced: every pair passes a one-sided "
+        "paired t test (above 0) or two of them (within the margin); "
         "contradicted: a pair is below 0, or beyond the margin (Holm over pairs); undecided: "
         "neither. "
         f"p is Holm-adjusted over {len(verdicts)} claim{'s'[: len(verdicts) - 1]}, "
@@ -117,9 +119,12 @@ def _number(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, int | float) else EMPTY
 
 
-def _interval(pair: Comparison) -> str:
-    return EMPTY if pair.interval is None else f"{pair.interval[0]:+.3f} to {pair.interval[1]:+.3f}"
+def _interval(of: str, pair: Comparison) -> str:
+    if pair.interval is None:
+        return EMPTY
+    low, high = pair.interval
+    return f"{said(of, low)} to {said(of, high)}"
 
 
-def _signed(number: float | None) -> str:
-    return EMPTY if number is None else f"{number:+.3f}"
+def _said(of: str, number: float | None) -> str:
+    return EMPTY if number is None else said(of, number)

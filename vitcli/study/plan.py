@@ -15,6 +15,7 @@ from vitcli.files import read_json, write_json, write_text
 from vitcli.study.cells import compose_cells, refuse
 from vitcli.study.claim import claim_facts
 from vitcli.study.file import SCALES, check_seeds, read_study
+from vitcli.study.measured import filled
 
 SETTINGS = ("scale", "seeds", "mode")
 SPEED = "flops_per_second"  # a setting of `vitcli plan` alone
@@ -38,7 +39,8 @@ def make_plan(study: str, overrides: Sequence[str] = (), config_dir: Path | None
             config; those of the runs that the cells fine-tune are written `source.KEY=VALUE`.
         config_dir: a user's own configs, `study/*.yaml` among them.
     Raises:
-        ValueError: unknown study, mode, scale or key; a key that the study itself sets.
+        ValueError: unknown study, mode, scale or key; a key that the study itself sets; a metric
+            that its runs do not measure.
     """
     settings = dict(o.split("=", 1) for o in overrides if o.split("=")[0] in SETTINGS)
     rest = [o for o in overrides if o.split("=")[0] not in SETTINGS]
@@ -54,6 +56,7 @@ def make_plan(study: str, overrides: Sequence[str] = (), config_dir: Path | None
     refuse(study, file, rest)
     cells, configs, sources = compose_cells(file, scale, rest, seeds, config_dir)
     firsts = [configs[next(iter(cell["runs"].values()))] for cell in cells]
+    file = filled(file, firsts[0], configs[next(iter(sources))] if sources else None)
     changes = [o for o in overrides if not o.startswith(("scale=", "mode="))]
     name = "-".join([study, *([mode] if mode else []), scale]) + _digest(changes)
     facts = {
