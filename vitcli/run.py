@@ -133,7 +133,9 @@ def _result(
     config, device = trainer.config, trainer.device
     metrics = measure(evaluators, lambda e: e.run(trainer.trained), trainer.folder.name, quiet)
     if trainer.best is not None:
-        last = dict(Classification(trainer.data, device).run(trainer.last))
+        last = metrics
+        if trainer.best.step < trainer.num_steps:
+            last = dict(Classification(trainer.data, device).run(trainer.last))
         kinds = ("val/top1", "train/top1", "gap/top1")
         metrics |= {f"last/{name}": last[name] for name in kinds}
     parameters, macs = perf.count(trainer.trained, config.data.height_width)

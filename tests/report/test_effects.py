@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import pytest
 
+from vitcli.report import parts
 from vitcli.report.claims import Verdict, judge
 from vitcli.report.collect import Axis, Cell, Claim, ClaimPaper, Label, Paper, Study, load
 from vitcli.report.notes import laws
@@ -182,6 +184,21 @@ def test_a_failed_run_takes_its_seed_from_the_rows(of: str, keep: list[bool], sa
     assert verdict.verdict == "undecided"
     assert said in verdict.reason
     assert verdict.decisive.n == sum(keep)
+
+
+def test_a_metric_that_runs_lack_is_named() -> None:
+    tested = claim("tau", ("vit", "resnet"), metric=("m", "gap"), against="finetune")
+    verdict = only({"vit": VIT, "resnet": RESNET}, tested)
+    assert "no run has gap, finetune." in verdict.reason
+
+
+def test_a_log_ratio_is_a_factor_too() -> None:
+    later = 0.30 + 0.06 * np.log2(X / 2e3) + NOISE[1]  # needs twice as much for the same
+    verdict = only({"vit": VIT, "resnet": later}, claim("log_ratio", ("vit", "resnet")))
+    numbers = parts.numbers(verdict)
+    assert re.fullmatch(r"\+(0\.9|1\.0)\d \(×(1\.9|2\.0)\d\)", numbers["effect"])
+    assert numbers["interval"].count("(×") == 2
+    assert numbers["detectable"][0].isdigit()
 
 
 def test_what_rows_lack_is_said() -> None:

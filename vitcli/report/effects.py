@@ -56,10 +56,12 @@ def measure(study: Study, claim: Claim, pair: Sequence[str], metrics: Sequence[s
     if claim.of == "difference":
         places = "both cells"
     if not len(values):
-        whole = np.isfinite(used).all(axis=1).any()
-        return Effect(
-            problem=_UNDEFINED[claim.of] if whole else f"no seed has finished in {places}"
-        )
+        if np.isfinite(used).all(axis=1).any():
+            return Effect(problem=_UNDEFINED[claim.of])
+        asked = [*metrics, *filter(None, [claim.against])]
+        unmeasured = [name for name in asked if not _is_measured(study, name)]
+        why = f"no seed has finished in {places}"
+        return Effect(problem=f"no run has {', '.join(unmeasured)}" if unmeasured else why)
     problem = f"only one seed has finished in {places}, and a test needs two"
     return Effect(values, float(np.nanmax(np.abs(used))), problem if len(values) < 2 else None)
 
@@ -221,6 +223,12 @@ def _values(study: Study, cells: list[Cell], metrics: Sequence[str]) -> Array:
                 ]
                 values[i, j] = sum(map(_finite, found)) / len(found)
     return values
+
+
+def _is_measured(study: Study, metric: str) -> bool:
+    """Returns whether any finished run has the metric; True before there is one."""
+    done = [run for run in study.runs if run.state == "done"]
+    return not done or metric == study.metric or any(metric in run.metrics for run in done)
 
 
 def _finite(value: Any) -> float:

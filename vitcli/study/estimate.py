@@ -64,8 +64,8 @@ def estimate(plan: Plan, given: float | None = None) -> Group:
     for heading in ("parameters", "exaFLOPs a run" if large else "FLOPs a run", "runs", "done"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("to go", justify="right", no_wrap=True)
-    todo, counted = set(missing(plan)), set[str]()
-    speed, seconds, total_flops = given, 0.0, 0.0
+    todo, counted, speeds = set(missing(plan)), set[str](), dict[str, float]()
+    seconds, total_flops = 0.0, 0.0
     for name, its in rows(plan.facts):
         runs = [run for run in its if run not in counted]  # of another cell too: counted there
         counted |= set(runs)
@@ -74,8 +74,9 @@ def estimate(plan: Plan, given: float | None = None) -> Group:
         left = sum(run in todo for run in runs)
         seen = None if given else _seen(plan, its)
         if left and not seen:
-            speed = speed or _flops_per_second(config)
-            seen = flops / speed
+            kind = "" if large else _kind(config)  # there, a step of each takes minutes in all
+            speeds[kind] = given or speeds.get(kind) or _flops_per_second(config)
+            seen = flops / speeds[kind]
         total_flops += left * flops
         seconds += left * (seen or 0.0)
         amount = f"{flops / 1e18:,.4g}" if large else f"{flops:.3g}"
@@ -84,7 +85,8 @@ def estimate(plan: Plan, given: float | None = None) -> Group:
         table.add_row(name, f"{parameters:,}", amount, str(len(runs)), done, to_go)
     lines = [f"{len(todo)} of {len(plan.configs)} runs to go: {_total(plan, seconds, given)}"]
     if large:
-        lines.append(f"{total_flops / 1e18:,.4g} exaFLOPs, {_hours(seconds, given, speed, config)}")
+        hours = _hours(seconds, given, speeds.get(""), config)
+        lines.append(f"{total_flops / 1e18:,.4g} exaFLOPs, {hours}")
     return Group(table, Text(plan.facts["setting"]), *map(Text, lines))
 
 
@@ -103,6 +105,11 @@ def cost(config: RunConfig) -> tuple[int, float]:
     share = 1.0 if train.epochs is None else 1 - config.finetune.dev_share
     trainings = 1 + len(config.finetune.lr_grid) * share
     return parameters, 6.0 * macs * _steps(config) * train.batch_size * trainings
+
+
+def _kind(config: RunConfig) -> str:
+    """Returns what a step's FLOP/s depend on: a small ResNet has half of a ViT's on a CPU."""
+    return repr((config.model, config.stem, config.pos_emb, config.data.height_width))
 
 
 def _steps(config: RunConfig) -> int:
@@ -127,7 +134,7 @@ def _total(plan: Plan, seconds: float, given: float | None) -> str:
     if given is not None:
         return f"at {given:.3g} FLOP/s (given) about {duration(seconds)} one after the other"
     parallel = min(os.cpu_count() or 1, len(plan.configs))
-    by = "finished runs, or timed steps of a cell"
+    by = "finished runs, else timed training steps"
     return f"about {duration(seconds / parallel)}, {parallel} at a time on this machine (by {by})"
 
 
