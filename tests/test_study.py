@@ -15,6 +15,7 @@ from vitcli.files import read_json
 from vitcli.status import read_status
 from vitcli.study.board import states
 from vitcli.study.estimate import cost
+from vitcli.study.launch import at_once
 from vitcli.study.plan import freeze, make_plan, newest
 
 OWN = {
@@ -69,6 +70,17 @@ def test_a_plan_of_rectangles_has_their_size_and_cost(tiny: list[str]) -> None:
     assert planned("16")[1] < flops < planned("24")[1]
     assert planned("[24,16]")[1] == flops
     assert "images of 24 pixels" in planned("[24,24]")[0]
+
+
+def test_a_gpu_takes_one_run_at_a_time(tiny: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert at_once(make_plan("pos-emb", [*tiny, "device=auto"]), 24) == 1
+    here = make_plan("pos-emb", [*tiny, "device=cpu"])
+    assert at_once(here, 24) == min(os.cpu_count() or 1, 24)
+    assert at_once(here, 1) == 1
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(ValueError, match="device=cuda: no CUDA device here"):
+        at_once(make_plan("pos-emb", [*tiny, "device=cuda"]), 24)
 
 
 def test_pos_emb_is_the_paper_s_table(tiny: list[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,7 +19,7 @@ from vitcli.data import Batch, DataSource
 from vitcli.files import read_json
 from vitcli.models import build_model
 from vitcli.study.board import rows
-from vitcli.study.launch import missing
+from vitcli.study.launch import at_once, missing
 from vitcli.study.plan import SPEED, Plan
 from vitcli.trainer import find_device
 
@@ -133,7 +132,7 @@ def duration(seconds: float) -> str:
 def _total(plan: Plan, seconds: float, given: float | None) -> str:
     if given is not None:
         return f"at {given:.3g} FLOP/s (given) about {duration(seconds)} one after the other"
-    parallel = min(os.cpu_count() or 1, len(plan.configs))
+    parallel = at_once(plan, len(plan.configs))
     by = "finished runs, else timed training steps"
     return f"about {duration(seconds / parallel)}, {parallel} at a time on this machine (by {by})"
 

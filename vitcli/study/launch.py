@@ -72,6 +72,19 @@ def _finish(
     return True
 
 
+def at_once(plan: Plan, runs: int) -> int:
+    """Returns how many of that many runs go on at a time: one a core, or one alone on a GPU.
+
+    What fits into a GPU's memory beside another run is the user's to know
+    (`hydra.launcher.n_jobs`). Raises ValueError: device=cuda without one.
+    """
+    from vitcli.trainer import find_device
+
+    if find_device(next(iter(plan.configs.values()))).type == "cuda":
+        return 1
+    return min(os.cpu_count() or 1, runs)
+
+
 def missing(plan: Plan) -> list[str]:
     """Returns the ids of the runs without a result, in the plan's order."""
     return [run for run in plan.configs if not (_folder(plan, run) / "result.json").exists()]
@@ -103,16 +116,16 @@ def job(composed: Any) -> None:
 
 
 def _multirun(plan: Plan, runs: list[str], most: int, hydra_overrides: Sequence[str]) -> None:
-    """Hands `runs` to a launcher, on as many cores as a stage of `most` runs can use."""
+    """Hands `runs` to a launcher; on this machine, as many at once as a stage of `most` can be."""
     import hydra
 
     global _launcher
     _launcher = os.getpid()
-    cores = os.cpu_count() or 1
-    parallel = min(cores, most)
     sys.argv = ["vitcli ablate", "-m", f"folder={quoted(plan.folder)}", "run=" + ",".join(runs)]
     if not any(o.startswith("hydra/launcher=") for o in hydra_overrides):
-        sys.argv += [f"threads={cores // parallel}", f"hydra.launcher.n_jobs={parallel}"]
+        parallel = at_once(plan, most)
+        threads = (os.cpu_count() or 1) // parallel
+        sys.argv += [f"threads={threads}", f"hydra.launcher.n_jobs={parallel}"]
     sys.argv += hydra_overrides
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     try:
