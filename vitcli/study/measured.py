@@ -34,9 +34,10 @@ def filled(file: StudyFile, cell: RunConfig, source: RunConfig | None) -> StudyF
     words = {key: _IN_WORDS.get(name, name) for key, name in names.items()}
     metric = _fill(file.metric, names)
     if metric not in there:
+        evals = cell.evals
         raise ValueError(
-            f"metric={metric}: no run measures it (evals.downstream={cell.evals.downstream}, "
-            f"evals.shots={cell.evals.shots}, evals.shifts={cell.evals.shifts})"
+            f"metric={metric}: no run measures it (evals.downstream={evals.downstream or 'null'}, "
+            f"evals.shots={evals.shots}, evals.shifts={evals.shifts})"
         )
     tables = {
         _fill(name, names | {_EACH: each}): _fill(label, words | {_EACH: _IN_WORDS.get(each, each)})
@@ -54,13 +55,21 @@ def filled(file: StudyFile, cell: RunConfig, source: RunConfig | None) -> StudyF
 
 
 def measured(config: RunConfig) -> set[str]:
-    """Returns the names of the numbers that a run of this config gives, less their deviations."""
+    """Returns the names of the numbers that a run of this config gives."""
     names = {"val/top1", "val/loss", "train/top1", "gap/top1"}
+    if config.data.num_classes is None or config.data.num_classes > 5:
+        names.add("val/top5")
     if config.train.keep == "best":
         names |= {f"last/{name}" for name in ("val/top1", "train/top1", "gap/top1")}
     if config.data.real_labels is not None:
         names.add("val/real")
-    shots = [f"{name}/{k}shot" for name in config.evals.sets for k in config.evals.shots]
+    spread = ["", "_sd"] if config.evals.draws > 1 else [""]
+    shots = [
+        f"{name}/{k}shot{sd}"
+        for name in config.evals.sets
+        for k in config.evals.shots
+        for sd in spread
+    ]
     names |= {f"{kind}/{shot}" for kind in ("fewshot", "pixels", "untrained") for shot in shots}
     if config.evals.zero_shot and config.finetune.source is not None:
         names |= {"zero_shot/val/top1", "zero_shot/source_top1"}
