@@ -24,6 +24,7 @@ def claim(**changes: Any) -> ClaimFile:
     [
         {},
         {"of": "difference", "pairs": [["vit-c1", "bit-c1"]]},
+        {"of": "interaction", "pairs": [["vit-c1", "bit-c1", "vit-c1", "bit-c1"]]},
         {"pairs": [["vit"]]},
         {"of": "tau", "against": "val/top1", "pairs": [["vit", "bit", "vit"]]},
         {"of": "best", "pick": "val/top1"},
@@ -46,7 +47,7 @@ def test_what_a_claim_may_be(changes: dict[str, Any]) -> None:
     ("changes", "message"),
     [
         ({"test": "less"}, "test=less: choose from greater, equivalent"),
-        ({"of": "slop"}, "of=slop: choose from difference, slope, .*; did you mean 'slope'"),
+        ({"of": "slop"}, "of=slop: choose from difference, .*; did you mean 'slope'"),
         ({"alpha": 0.5}, r"alpha=0.5: must be in \(0, 0.5\)"),
         ({"pairs": []}, r"pairs=\[\]: give at least one"),
         ({"pairs": [["vit", "bti"]]}, "no row bti; did you mean 'bit'"),
@@ -56,6 +57,10 @@ def test_what_a_claim_may_be(changes: dict[str, Any]) -> None:
             r"pairs: \[vit, bit, vit\]: of=slope takes 1 to 2 rows",
         ),
         ({"of": "log_ratio", "pairs": [["vit"]]}, "of=log_ratio takes 2 rows"),
+        (
+            {"of": "interaction", "pairs": [["vit-c1", "bit-c1"]]},
+            r"pairs: \[vit-c1, bit-c1\]: of=interaction takes 4 cells",
+        ),
         ({"of": "spread", "pairs": [["vit"]]}, "of=spread takes 2 to all rows"),
         ({"metric": []}, r"metric=\[\]: a metric's name, or a list of names"),
         ({"metric": 3}, "metric=3: a metric's name"),

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 import pytest
+import torch
 from helpers import Ended
 from rich.console import Console
 
@@ -116,6 +117,12 @@ def test_a_plan_s_cost_is_the_closed_form(tiny: list[str]) -> None:
 )
 def test_durations_have_a_fitting_unit(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_bf16_is_timed_only_where_a_cpu_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for able, expected in (({"avx2": True}, False), ({"avx512_bf16": True}, True)):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda able=able: able)
+        assert bench.has_bf16(torch.device("cpu")) is expected
 
 
 def test_bench_prints_both_and_their_ratio(

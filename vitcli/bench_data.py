@@ -23,6 +23,7 @@ from vitcli.compose import compose
 from vitcli.data import Batch, DataSource, Order, build_data
 from vitcli.data.cifar import Cifar
 from vitcli.data.order import batch_draw, batch_index
+from vitcli.progress import measuring
 from vitcli.trainer import find_device
 
 ROUNDS = 5
@@ -98,9 +99,7 @@ def _loaders(folder: Path, workers: int) -> dict[str, float]:
     }
 
     def timm_epoch(prefetcher: bool) -> Callable[[], int]:
-        theirs = create_dataset(
-            "", root=str(folder), split="train"
-        )  # whose transform the loader sets
+        theirs = create_dataset("", root=str(folder), split="train")  # the loader transforms
         loader = create_loader(
             theirs, (3, _SIDE, _SIDE), _BATCH, use_prefetcher=prefetcher, **settings_of_timm
         )
@@ -112,11 +111,13 @@ def _loaders(folder: Path, workers: int) -> dict[str, float]:
         "timm, no prefetcher": timm_epoch(False),
     }
     speeds: dict[str, list[float]] = {name: [] for name in epochs}
-    for _ in range(ROUNDS):
-        for name, epoch in epochs.items():
-            began = time.perf_counter()
-            images = epoch()
-            speeds[name].append(images / (time.perf_counter() - began))
+    with measuring("JPEG files", ROUNDS * len(epochs), quiet=False) as tell:
+        for _ in range(ROUNDS):
+            for name, epoch in epochs.items():
+                tell(name)
+                began = time.perf_counter()
+                images = epoch()
+                speeds[name].append(images / (time.perf_counter() - began))
     return {name: statistics.median(of_rounds) for name, of_rounds in speeds.items()}
 
 
@@ -135,7 +136,9 @@ def _cifar(side: int) -> tuple[str, str]:
     draw = batch_draw(0, cifar.train_size, 0, index)
     trainer = trainer_of(config, Fixed(cifar, cifar.train_batch(index, draw)))
     seconds = side_by_side(
-        {"step": trainer.train_step, "data": lambda: cifar.train_batch(index, draw)}, device
+        f"CIFAR-10, {side} pixels",
+        {"step": trainer.train_step, "data": lambda: cifar.train_batch(index, draw)},
+        device,
     )
     share = seconds["data"] / (seconds["data"] + seconds["step"])
     return f"{len(index) / seconds['data']:,.0f}", f"{share:.1%}"

@@ -194,3 +194,14 @@ def test_the_paper_s_own_effects(make: Callable[..., Any], whole: dict[str, Any]
     assert position.decisive.paper_effect == pytest.approx(0.02824)
     paper = [pair.paper_effect for pair in kind.comparisons]
     assert paper == pytest.approx([0.00205, 0.00174])
+
+
+def test_the_paper_s_interaction_is_taken_of_its_four_cells() -> None:
+    four = ("a", "b", "c", "d")
+    claim = Claim("i", "I.", "", "equivalent", (four,), 0.05, 0.01, of="interaction")
+    values = {name: [0.1 * k, 0.1 * k + 0.01 * k**2, 0.1 * k] for k, name in enumerate(four)}
+    table_8 = {"a": 0.64206, "b": 0.63964, "c": 0.64001, "d": 0.64046}
+    (verdict,) = judge(study((claim,), values, **table_8))
+    assert verdict.decisive.paper_effect == pytest.approx(0.00242 + 0.00045)
+    (verdict,) = judge(study((claim,), values, a=0.64206, b=0.63964, c=0.64001))
+    assert verdict.decisive.paper_effect is None

@@ -22,6 +22,15 @@ def published(metric: str, family: str) -> Series:
     return Series(np.array([x for _, x, _ in points]), np.array([[y for *_, y in points]]))
 
 
+def test_the_interaction_of_four_cells_is_what_a_linear_model_has() -> None:
+    values = np.random.default_rng(0).normal(size=(3, 4))
+    # Coded 0 and 1, the coefficient of the product of both factors.
+    design = np.array([[1, 0, 0, 0], [1, 0, 1, 0], [1, 1, 0, 0], [1, 1, 1, 1]])
+    expected = [np.linalg.solve(design, row)[3] for row in values]
+    assert contrasts.difference(values) == pytest.approx(expected)
+    assert contrasts.difference(values[:, :2]) == pytest.approx(values[:, 0] - values[:, 1])
+
+
 def test_slope_is_numpy_s_least_squares() -> None:
     y = np.random.default_rng(0).normal(size=(4, 5))
     expected = [np.polyfit(np.log2(X), row, 1)[0] for row in y]
@@ -163,6 +172,10 @@ def test_crossing_intervals_cover(n: int) -> None:
     assert hits / trials == pytest.approx(0.95, abs=0.02)
 
 
+def no_interaction(rng: np.random.Generator, n: int) -> Array:
+    return contrasts.difference(np.array([0.5, 0.6, 0.7, 0.8]) + rng.normal(0, 0.02, (n, 4)))
+
+
 def same_slope(rng: np.random.Generator, n: int) -> Array:
     """Seeds of which some learn faster, in both rows alike; the second row is the noisier."""
     rates = rng.normal(0.05, 0.02, (n, 1)) * np.log2(X)
@@ -198,7 +211,7 @@ def no_tau(rng: np.random.Generator, n: int) -> Array:
 
 @pytest.mark.parametrize("n", [3, 5])
 @pytest.mark.parametrize(
-    "truth", [same_slope, same_end, same_compute, same_best, same_spread, no_tau]
+    "truth", [no_interaction, same_slope, same_end, same_compute, same_best, same_spread, no_tau]
 )
 def test_where_nothing_is_true_little_is_found(
     truth: Callable[[np.random.Generator, int], Array], n: int

@@ -142,6 +142,15 @@ def test_best_against_best_is_picked_on_other_data() -> None:
     assert "best of A − best of B" in verdict.reason
 
 
+def test_the_interaction_of_four_cells() -> None:
+    values = {"vit": VIT, "resnet": RESNET + NOISE[2]}
+    tested = claim("interaction", ("vit-c4", "vit-c0", "resnet-c4", "resnet-c0"))
+    verdict = only(values, tested)
+    expected = (VIT[:, 4] - VIT[:, 0]) - (values["resnet"][:, 4] - values["resnet"][:, 0])
+    assert verdict.decisive.effect == pytest.approx(expected.mean())
+    assert "(VIT (81000) − VIT (1000)) − (RESNET (81000) − RESNET (1000))" in verdict.reason
+
+
 def test_the_spread_of_rows_along_x() -> None:
     rows = {name: VIT + k * 0.02 * np.log2(X / 1e3) for k, name in enumerate("abc")}
     verdict = only(

@@ -152,7 +152,7 @@ def _decide(
     greater, margin, noun = claim.test == "greater", f"±{claim.margin or 0:g}", NOUNS[claim.of]
     if p_against < claim.alpha:
         verdict, p, pair, which = "contradicted", p_against, clearest, "clearest"
-        head = f"The {noun} is below 0" if greater else f"A {noun} is beyond {margin}"
+        head = f"The {noun} is below 0" if greater else f"One {noun} is beyond {margin}"
     elif p_for < claim.alpha:
         verdict, p, pair, which = "reproduced", p_for, weakest, "weakest"
         head = f"The {noun} is above 0" if greater else f"The {noun} is within {margin}"

@@ -59,6 +59,14 @@ def along(rows: Sequence[Series], interpolate: bool) -> tuple[Array, list[Array]
     ]
 
 
+def difference(values: Array) -> Array:
+    """Returns first - second of the cells' values (S, 2); of (S, 4) their interaction, (S,).
+
+    That is first - second less third - fourth.
+    """
+    return np.asarray(values @ np.array([1.0, -1.0, -1.0, 1.0])[: values.shape[1]])
+
+
 def gap(first: Series, second: Series, interpolate: bool) -> Series:
     """Returns first - second on their common axis."""
     x, (one, other) = along([first, second], interpolate)

@@ -13,9 +13,11 @@ from vitcli.paper import points, pretraining, scaling
 from vitcli.report import contrasts
 from vitcli.report.collect import Cell, Claim, Study
 from vitcli.report.contrasts import Array, Series
+from vitcli.study.claim import OF_CELLS
 
 NOUNS = {
     "difference": "difference",
+    "interaction": "interaction",
     "slope": "slope",
     "end_slope": "slope at the end",
     "log_ratio": "log-ratio",
@@ -94,9 +96,12 @@ def labels(study: Study, claim: Claim, pair: Sequence[str]) -> tuple[str, str]:
 
     An id that the study lacks is its own label.
     """
-    if claim.of == "difference":
+    if claim.of in OF_CELLS:
         cells = {cell.id: study.name(cell) for cell in study.cells}
-        return cells.get(pair[0], pair[0]), cells.get(pair[1], pair[1])
+        names = [cells.get(name, name) for name in pair]
+        if claim.of == "interaction":
+            return f"({names[0]} − {names[1]})", f"({names[2]} − {names[3]})"
+        return names[0], names[1]
     rows = {row.id: row.label for row in study.rows}
     words = [rows.get(name, name) for name in pair]
     return (words[0], words[1]) if len(words) == 2 and claim.of != "tau" else (", ".join(words), "")
@@ -107,6 +112,7 @@ def title(of: str, first: str, second: str) -> str:
     both = f"{first} − {second}" if second else first
     return {
         "difference": both,
+        "interaction": both,
         "slope": f"slope of {both}",
         "end_slope": f"last slope of {first}" + (f" − that of {second}" if second else ""),
         "log_ratio": f"log2 of what {second} needs over what {first} needs at equal values",
@@ -125,19 +131,24 @@ def said(of: str, effect: float) -> str:
 
 def paper_effect(study: Study, claim: Claim, index: int) -> float | None:
     """Returns the same contrast of the paper's own values for the claim's pair of that index."""
-    if claim.of == "difference" and claim.paper is not None:
-        top1 = points(claim.paper.table, claim.paper.metric)
-        one, other = claim.paper.pairs[index]
-        return top1[one] - top1[other]
-    if claim.of == "difference" and metrics_of(study, claim) == (study.metric,):
-        first, second = (study.cell(name) for name in claim.pairs[index])
-        if first is None or second is None or first.paper is None or second.paper is None:
-            return None
-        return first.paper - second.paper
+    if claim.of in OF_CELLS:
+        values = _paper_values(study, claim, index)
+        return None if None in values else float(contrasts.difference(np.array([values]))[0])
     if claim.paper is None:
         return None
     effect = float(_contrast(claim.of, paper_series(claim, index), interpolate=True)[0])
     return effect if math.isfinite(effect) else None
+
+
+def _paper_values(study: Study, claim: Claim, index: int) -> list[float | None]:
+    """Returns the paper's value of each cell of the claim's pair of that index."""
+    if claim.paper is not None:
+        top1 = points(claim.paper.table, claim.paper.metric)
+        return [top1[name] for name in claim.paper.pairs[index]]
+    if metrics_of(study, claim) != (study.metric,):
+        return [None]
+    cells = [study.cell(name) for name in claim.pairs[index]]
+    return [None if cell is None else cell.paper for cell in cells]
 
 
 def paper_series(claim: Claim, index: int) -> list[Series]:
@@ -163,9 +174,9 @@ def _numbers(
     study: Study, claim: Claim, pair: Sequence[str], metrics: Sequence[str]
 ) -> tuple[Array, Array]:
     """Returns a number of each seed (S,), NaN without one, and the values that it is made of."""
-    if claim.of == "difference":
+    if claim.of in OF_CELLS:
         used = _values(study, _cells(study, pair), metrics)
-        return used[:, 0] - used[:, 1], used
+        return contrasts.difference(used), used
     if claim.of == "tau":
         assert claim.against is not None
         cells = [cell for row in pair for cell in _row_cells(study, row)]

@@ -13,6 +13,7 @@ TESTS = ("greater", "equivalent")
 # What a claim can be `of`, and the fewest and the most ids that each of its pairs names.
 ARMS: dict[str, tuple[int, int | None]] = {
     "difference": (2, 2),
+    "interaction": (4, 4),
     "slope": (1, 2),
     "end_slope": (1, 2),
     "log_ratio": (2, 2),
@@ -20,6 +21,7 @@ ARMS: dict[str, tuple[int, int | None]] = {
     "spread": (2, None),
     "tau": (1, None),
 }
+OF_CELLS = ("difference", "interaction")  # the others are of rows
 _EXTRA = {"best": "pick", "tau": "against"}  # the second metric that it takes
 
 
@@ -27,8 +29,8 @@ _EXTRA = {"best": "pick", "tau": "against"}  # the second metric that it takes
 class ClaimPaperFile:
     """What the same contrast is taken of in the paper.
 
-    Along x: models of table5, over pre-training images, or families of table6, over exaFLOPs. For a
-    difference: trainings as `vitcli.paper.points` names them.
+    Along x: models of table5, over pre-training images, or families of table6, over exaFLOPs. Of
+    cells: trainings as `vitcli.paper.points` names them.
     """
 
     table: str
@@ -44,7 +46,7 @@ class ClaimFile:
     statement: str
     where: str
     test: str
-    pairs: list[list[str]]  # ids of cells for a difference, of rows for all else
+    pairs: list[list[str]]  # ids of cells for what is in `OF_CELLS`, else of rows
     number: int | None = None  # in the list of the paper's claims
     of: str = "difference"  # one of `ARMS`; `vitcli.report.contrasts` says what each is
     metric: Any = None  # a name, or a list: their mean; None: the study's
@@ -102,7 +104,7 @@ def check_pairs(of: str, pairs: Sequence[Sequence[str]]) -> None:
     for pair in pairs:
         if len(pair) < least or (most is not None and len(pair) > most):
             how_many = f"{least}" if least == most else f"{least} to {most or 'all'}"
-            what = "cells" if of == "difference" else "rows"
+            what = "cells" if of in OF_CELLS else "rows"
             raise ValueError(f"pairs: [{', '.join(pair)}]: of={of} takes {how_many} {what}")
 
 
@@ -113,7 +115,7 @@ def _check(
     if claim.test == "equivalent" and set(claim.margin) != set(scales):
         raise ValueError(f"margin is given by scale, for each of {', '.join(scales)}")
     check_pairs(claim.of, claim.pairs)
-    kind, known = ("cell", cells) if claim.of == "difference" else ("row", rows)
+    kind, known = ("cell", cells) if claim.of in OF_CELLS else ("row", rows)
     for name in (name for pair in claim.pairs for name in pair):
         if name not in known:
             raise ValueError(f"no {kind} {name}{nearest(name, known)}")
@@ -134,7 +136,7 @@ def _check_paper(claim: ClaimFile, paper: ClaimPaperFile) -> None:
         raise ValueError(f"paper with of={claim.of}: the paper has no such values")
     if len(paper.pairs) != len(claim.pairs):
         raise ValueError(f"paper: {len(paper.pairs)} pairs: give {len(claim.pairs)}, as in pairs")
-    single = claim.of == "difference"
+    single = claim.of in OF_CELLS
     _choose("paper.table", paper.table, ("table5", "table6", *(["table7"] if single else [])))
     rows = table(paper.table)
     if paper.table == "table6":
