@@ -158,7 +158,7 @@ def test_bad_studies_are_one_line_and_exit_2(
         ({"cells": [{"row": "three", "column": "here"}]}, "row=three: rows are one, two"),
         ({"cells": [{"row": "one", "column": "here"}] * 2}, "two cells"),
         ({"claims": [claim(test="less")]}, "claim c: test=less: choose from greater, equivalent"),
-        ({"claims": [claim(of="slop")]}, "claim c: of=slop: choose from difference, slope"),
+        ({"claims": [claim(of="slop")]}, "claim c: of=slop: choose from difference, interaction"),
         ({"claims": [claim(pairs=[["on-here", "two-here"]])]}, "no cell on-here; did you mean"),
         (
             {"claims": [claim(of="spread", pairs=[["one", "too"]])]},

@@ -122,19 +122,23 @@ def test_a_mode_takes_the_place_of_what_it_names(own: Callable[..., Path]) -> No
     assert gpu.configs[next(iter(gpu.facts["sources"]))].data.seed == 1  # the scale's own stays
 
 
-def test_the_patch_mode_of_pos_emb_shares_the_runs_of_its_table() -> None:
-    table, patch = make_plan("pos-emb"), make_plan("pos-emb", ["mode=patch"])
-    runs, cells = cell_runs(table), cell_runs(patch)
-    assert len(cells) == 12
-    for kind in ("none", "learned_1d", "learned_2d", "relative"):
-        assert cells[f"{kind}-p4"] == runs[f"{kind}-stem"]
-    sides = [(x["id"], x["value"]) for x in patch.facts["columns"]]
-    assert sides == [("p8", 2.0), ("p4", 4.0), ("p2", 8.0)]
-    for scale in ("laptop", "gpu", "paper"):
+def test_the_patch_mode_of_pos_emb_has_the_kinds_on_each_grid() -> None:
+    sides = {"laptop": [2, 4, 8], "gpu": [4, 8, 16], "paper": [7, 14, 28]}
+    for scale, expected in sides.items():
         plan = make_plan("pos-emb", ["mode=patch", f"scale={scale}"])
+        runs = cell_runs(plan)
+        assert [column["value"] for column in plan.facts["columns"]] == expected
+        assert len(runs) == 9
         for column in plan.facts["columns"]:
-            config = plan.configs[cell_runs(plan)[f"none-{column['id']}"][0]]
+            config = plan.configs[runs[f"relative-{column['id']}"][0]]
             assert config.data.img_size // config.model.patch_size == column["value"]
+
+
+def test_modes_share_the_runs_that_are_the_same() -> None:
+    table, patch = (make_plan("pos-emb", ["scale=gpu", *mode]) for mode in ([], ["mode=patch"]))
+    for kind in ("learned_1d", "learned_2d", "relative"):
+        of_both = set(cell_runs(table)[f"{kind}-stem"]) & set(cell_runs(patch)[f"{kind}-p4"])
+        assert len(of_both) == 3  # of four seeds
 
 
 def test_a_source_is_planned_before_it_is_trained(

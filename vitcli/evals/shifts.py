@@ -1,6 +1,6 @@
 """How far features and predictions move when an image is translated: equivariance and invariance.
 
-The first 500 validation images are drawn with a margin, where the data set knows what is there
+The first 250 validation images are drawn with a margin, where the data set knows what is there
 (glyphs does), else with their edge pixels repeated, and seen through a window that moves: what
 leaves the image at one side is lost, nothing wraps around.
 """
