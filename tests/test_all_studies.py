@@ -12,6 +12,7 @@ from helpers import Ended
 from vitcli.compose import compose, conf_dir
 from vitcli.files import read_json
 from vitcli.run import run
+from vitcli.study.file import read_study
 from vitcli.study.plan import newest
 
 TINY = ["seeds=1", "data.val_size=32", "evals.draws=1", "threads=1", "train.batch_size=8"]
@@ -44,6 +45,16 @@ def config_dir(tmp_path: Path) -> Path:
             cell["overrides"] = [*own, f"train.images={16 * int(cell['column'][1])}"]
         (folder / f"{name}_tiny.yaml").write_text(yaml.safe_dump(study))
     return folder.parent
+
+
+def test_each_claim_of_the_list_is_some_study_s() -> None:
+    """Those of the paper's claims that its tables and curves are about."""
+    files = [(study.removesuffix("-tiny"), *mode) for study, *mode in STUDIES]
+    studies = [
+        read_study(name, None, *(m.partition("=")[2] for m in mode)) for name, *mode in files
+    ]
+    numbers = {claim.number for study in studies for claim in study.claims}
+    assert {1, 2, 3, 4, *range(7, 17), 18, 19, 20, 27} == numbers - {None}
 
 
 @pytest.mark.slow
