@@ -3,6 +3,7 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 SLOW ?= slow
+PYTEST := $(BIN)/pytest -n auto --maxprocesses 4
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow lint type build clean
@@ -23,10 +24,10 @@ demo: setup ## measure the paper's Table 8 on the embedded data (minutes on two 
 	$(BIN)/vitcli ablate pos-emb
 
 test: setup ## run the tests, but for the slow ones
-	$(BIN)/pytest -m 'not slow'
+	$(PYTEST) -m 'not slow'
 
 test-slow: setup ## run the slow tests; one opens the reports in Chromium
-	$(BIN)/pytest -m '$(SLOW)'
+	$(PYTEST) -m '$(SLOW)'
 
 lint: setup ## check format, style and the direction of imports
 	$(BIN)/ruff format --check .

@@ -35,7 +35,7 @@ def start(*arguments: str, cwd: Path, **options: object) -> subprocess.Popen[str
     )
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 90) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 300) -> None:
     """Returns once the condition holds; fails after `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():

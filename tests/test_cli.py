@@ -36,7 +36,7 @@ def test_bad_train_arguments_are_one_line_and_exit_2(
 def test_hydra_s_flags_work(tmp_path: Path) -> None:
     def shown(*arguments: str) -> str:  # in a process of its own: Hydra sets up logging for these
         process = start("train", *arguments, cwd=tmp_path)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=300)
         assert process.returncode == 0, err
         return out
 

@@ -272,7 +272,7 @@ def test_a_broken_study_goes_on_to_the_same_table(
 
     def finish(place: str) -> tuple[int, str]:
         process = start(*arguments, f"outputs={place}", cwd=tmp_path)
-        process.communicate(timeout=200)
+        process.communicate(timeout=600)
         folder = newest("own-depth", tmp_path / place)
         return process.returncode, (folder / "report/table.csv").read_text()
 
@@ -289,7 +289,7 @@ def test_a_broken_study_goes_on_to_the_same_table(
     else:
         busy = next(runs.glob("*/checkpoints/state.pt")).parent.parent
         os.kill(read_status(busy)["pid"], signal.SIGKILL)
-    _, errors = process.communicate(timeout=200)
+    _, errors = process.communicate(timeout=600)
     if how in ("interrupt", "basic"):
         assert process.returncode == 130
         assert "goes on from there" in errors

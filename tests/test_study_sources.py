@@ -319,10 +319,10 @@ def test_an_interrupt_in_either_stage_goes_on(
     kind = "-from-" if stage == "cell" else "-glyphs-"
     wait_for(lambda: any(kind in str(path) for path in runs.glob("*/checkpoints/state.pt")))
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=200)
+    _, errors = process.communicate(timeout=600)
     assert (process.returncode, "goes on from there" in errors) == (130, True)
     assert len(list(runs.glob("*/result.json"))) == (stage == "cell")
     process = start(*arguments, cwd=tmp_path)
-    process.communicate(timeout=400)
+    process.communicate(timeout=600)
     assert process.returncode == 0
     assert len(list(runs.glob("*/result.json"))) == 2

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -262,6 +263,7 @@ def _config_dir(flags: Sequence[str]) -> Path | None:
     return None
 
 
+@cache
 def _register_schema() -> None:
     from hydra.core.config_store import ConfigStore
 

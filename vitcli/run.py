@@ -156,9 +156,12 @@ def _result(
 
 def environment(config: RunConfig, device: torch.device) -> dict[str, Any]:
     """Returns what a number may depend on besides the config: machine, versions, commit."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    else:  # other kernels on another CPU, and then other last digits
+        name = torch.cpu.get_capabilities().get("cpu_name") or platform.machine()
     return {
-        "device": f"{device.type} ({name or platform.machine()})",
+        "device": f"{device.type} ({name})",
         "host": platform.node(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
