@@ -34,6 +34,7 @@ def test_every_option_composes(group: str, option: str) -> None:
         assert chosen.name == option
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("study", STUDIES)
 @pytest.mark.parametrize("scale", ["laptop", "gpu", "paper"])
 def test_every_study_composes_at_every_scale_in_every_mode(study: str, scale: str) -> None:

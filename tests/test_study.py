@@ -241,6 +241,7 @@ def test_a_user_s_study_runs_reports_and_answers_from_files(
     assert "[4/6]" not in more.out
 
 
+@pytest.mark.slow
 def test_one_failing_cell_does_not_stop_the_others(
     vitcli: Callable[..., Ended], own: Callable[..., Path], tiny: list[str], tmp_path: Path
 ) -> None:

@@ -182,6 +182,7 @@ def test_what_is_not_the_user_s_to_set(
     assert message in str(raised.value)
 
 
+@pytest.mark.slow
 def test_a_study_trains_its_sources_then_its_cells(
     vitcli: Callable[..., Ended], own: Callable[..., Path], place: list[str], tmp_path: Path
 ) -> None:
@@ -271,6 +272,7 @@ def test_frozen_cells_find_their_source_where_outputs_is(
     assert read_config(moved / "runs" / name / "config.yaml").finetune.weights is not None
 
 
+@pytest.mark.slow
 def test_a_cost_needs_no_data_and_knows_the_published_sizes(
     vitcli: Callable[..., Ended], own: Callable[..., Path], place: list[str]
 ) -> None:
