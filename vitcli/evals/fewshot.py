@@ -172,7 +172,9 @@ def ridge_scores(support: Tensor, targets: Tensor, test: Tensor, l2: float) -> T
         weights = xt @ _solve(x @ xt, l2, targets)
     else:
         weights = _solve(xt @ x, l2, xt @ targets)
-    return F.pad((test - mean) / sd, (0, 1), value=_BIAS) @ weights
+    # Not of z-scored test features: those are as many copies of them as there are regressions.
+    slopes = weights[..., :-1, :] / sd.mT
+    return test @ slopes + (_BIAS * weights[..., -1:, :] - mean @ slopes)
 
 
 def _solve(gram: Tensor, l2: float, right: Tensor) -> Tensor:
