@@ -68,8 +68,7 @@ def run(config: RunConfig, quiet: bool = False) -> Outcome:
     evaluators = build_evals(config, data, device)
     with only_one(folder), stop_signal() as stop:
         before = read_status(folder).get("train_seconds", 0.0)
-        if not (folder / "config.yaml").exists():  # a study has frozen it there
-            write_text(folder / "config.yaml", dump(config))
+        write_text(folder / "config.yaml", dump(config))  # a study's may have other workers
         write_json(folder / "env.json", environment(config, device))
         status = Status(folder)
         with status.running(), _told(status, folder):

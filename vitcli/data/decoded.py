@@ -7,6 +7,7 @@ run goes on in mid-epoch with any number of them.
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import signal
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
@@ -59,6 +60,7 @@ class Decoding(DataSource):
             batch_size=None,  # an order is a batch
             sampler=orders,
             num_workers=self._config.workers,
+            multiprocessing_context=_context() if self._config.workers else None,
             collate_fn=_unchanged,
             pin_memory=self._target.type == "cuda",
             worker_init_fn=_leave_signals_to_the_parent,
@@ -207,6 +209,16 @@ def decode_all(
     # Decoded images are (H, W, 3) in memory: to stack them so takes 14 us each, not 50.
     pixels = torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
     return pixels[: len(kept)], kept, bad
+
+
+def _context() -> str:
+    """Returns how workers are started: as this process is told to, else as the system does.
+
+    joblib's workers are told to use a way of joblib's own, which starts no other processes.
+    """
+    there = multiprocessing.get_all_start_methods()  # the system's own first
+    wanted = multiprocessing.get_start_method()
+    return wanted if wanted in there else there[0]
 
 
 def _unchanged(made: Any) -> Any:

@@ -100,7 +100,7 @@ def job(composed: Any) -> None:
     folder = outputs / "runs" / composed.run
     try:
         config = read_config(folder / "config.yaml")
-        config.outputs, config.threads = str(outputs), composed.threads
+        config.outputs, config.threads = str(outputs), config.threads or composed.threads
         if config.finetune.weights is not None:  # a run of the study, wherever its folder is now
             config.finetune.source = str(outputs / "runs" / config.finetune.weights)
         run(config, quiet=True)

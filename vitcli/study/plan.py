@@ -84,14 +84,23 @@ def make_plan(study: str, overrides: Sequence[str] = (), config_dir: Path | None
 
 
 def freeze(plan: Plan) -> None:
-    """Writes plan.json and each run's config; what a run folder holds already stays."""
+    """Writes plan.json and the config of each run that has no result yet.
+
+    A config that is there already has the same run id, so it can differ only in what is no part of
+    a run's identity (workers, device, checkpoints, ...): that is as the latest command says.
+    """
     for name, config in plan.configs.items():
-        path = Path(config.outputs) / "runs" / name / "config.yaml"
-        if not path.exists():
-            write_text(path, dump(config))
+        folder, text = Path(config.outputs) / "runs" / name, dump(config)
+        path = folder / "config.yaml"
+        if not (folder / "result.json").exists() and not _holds(path, text):
+            write_text(path, text)
     path = plan.folder / "plan.json"
     if not path.exists() or read_json(path) != plan.facts:
         write_json(path, plan.facts)
+
+
+def _holds(path: Path, text: str) -> bool:
+    return path.exists() and path.read_text() == text
 
 
 def newest(study: str, outputs: Path) -> Path:
