@@ -12,24 +12,23 @@ from helpers import Ended
 from vitcli.compose import compose, conf_dir
 from vitcli.files import read_json
 from vitcli.run import run
-from vitcli.study.file import read_study
-from vitcli.study.plan import newest
+from vitcli.study.plan import make_plan, newest, read_plan
 
 TINY = ["seeds=1", "data.val_size=32", "evals.draws=1", "threads=1", "train.batch_size=8"]
 SHORT = [*TINY, "train.steps=2"]
 STUDIES = {
-    ("pos-emb",): SHORT,
-    ("pos-emb", "mode=patch"): SHORT,
-    ("data-scaling",): SHORT,
-    ("data-scaling", "mode=finetune"): [*SHORT, "source.train.steps=2", "source.data.val_size=32"],
-    ("model-size",): SHORT,
-    ("compute-tiny",): TINY,
-    ("hybrid-tiny",): TINY,
-    ("resolution",): [*SHORT, "source.train.steps=2", "source.data.val_size=32"],
-    ("class-token",): SHORT,
-    ("shape",): SHORT,
-    ("optimizer",): SHORT,
-    ("equivariance",): SHORT,
+    "pos-emb": SHORT,
+    "pos-emb-patch": SHORT,
+    "data-scaling": SHORT,
+    "data-scaling-finetune": [*SHORT, "source.train.steps=2", "source.data.val_size=32"],
+    "model-size": SHORT,
+    "compute-tiny": TINY,
+    "hybrid-tiny": TINY,
+    "resolution": [*SHORT, "source.train.steps=2", "source.data.val_size=32"],
+    "class-token": SHORT,
+    "shape": SHORT,
+    "optimizer": SHORT,
+    "equivariance": SHORT,
 }
 
 
@@ -40,7 +39,9 @@ def config_dir(tmp_path: Path) -> Path:
     folder.mkdir(parents=True)
     for name in ("compute", "hybrid"):
         study = yaml.safe_load((conf_dir() / "study" / f"{name}.yaml").read_text())
-        for cell in study["scales"]["laptop"]["cells"]:
+        if "like" in study:
+            study["like"] = "compute-tiny"
+        for cell in study.get("scales", {}).get("laptop", {}).get("cells", []):
             own = [o for o in cell["overrides"] if not o.startswith("train.images")]
             cell["overrides"] = [*own, f"train.images={16 * int(cell['column'][1])}"]
         (folder / f"{name}_tiny.yaml").write_text(yaml.safe_dump(study))
@@ -49,37 +50,34 @@ def config_dir(tmp_path: Path) -> Path:
 
 def test_each_claim_of_the_list_is_some_study_s() -> None:
     """Those of the paper's claims that its tables and curves are about."""
-    files = [(study.removesuffix("-tiny"), *mode) for study, *mode in STUDIES]
-    studies = [
-        read_study(name, None, *(m.partition("=")[2] for m in mode)) for name, *mode in files
-    ]
+    studies = [make_plan(name.removesuffix("-tiny")).study for name in STUDIES]
     numbers = {claim.number for study in studies for claim in study.claims}
     assert {1, 2, 3, 4, *range(7, 17), 18, 19, 20, 27} == numbers - {None}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("named", STUDIES, ids=" ".join)
+@pytest.mark.parametrize("name", STUDIES)
 def test_a_study_ends_with_a_report(
-    named: tuple[str, ...], vitcli: Callable[..., Ended], config_dir: Path, tmp_path: Path
+    name: str, vitcli: Callable[..., Ended], config_dir: Path, tmp_path: Path
 ) -> None:
     outputs = tmp_path / "outputs"
-    own = ["--config-dir", str(config_dir)] if named[0].endswith("-tiny") else []
-    ended = vitcli("ablate", *named, *STUDIES[named], f"outputs={outputs}", *own)
+    own = ["--config-dir", str(config_dir)] if name.endswith("-tiny") else []
+    ended = vitcli("ablate", name, *STUDIES[name], f"outputs={outputs}", *own)
     assert ended.code == 0, ended.out + ended.err
-    folder = newest(named[0], outputs)
-    plan = read_json(folder / "plan.json")
-    wanted = {plan["metric"], *plan["tables"]}
-    for claim in plan["claims"]:
-        metric = claim["metric"] or []
-        wanted |= {metric} if isinstance(metric, str) else set(metric)
-        wanted |= {claim[key] for key in ("pick", "against") if claim[key]}
-    for cell in plan["cells"]:
-        for name in cell["runs"].values():
-            found = read_json(outputs / "runs" / name / "result.json")["metrics"]
-            assert wanted <= set(found), f"{cell['id']}: {wanted - set(found)}"
+    folder = newest(name, outputs)
+    study = read_plan(folder)
+    wanted = {study.metric, *study.tables}
+    for claim in study.claims:
+        wanted |= {*claim.metric, *filter(None, (claim.pick, claim.against))}
+    for cell in study.cells:
+        for run_id in cell.runs.values():
+            found = read_json(outputs / "runs" / run_id / "result.json")["metrics"]
+            assert wanted <= set(found), f"{cell.id}: {wanted - set(found)}"
+            assert set(study.metrics) == set(found)
     verdicts = read_json(folder / "report" / "claims.json")["claims"]
-    assert [v["verdict"] for v in verdicts] == ["undecided"] * len(plan["claims"])  # one seed
-    assert plan["title"] in (folder / "report" / "report.html").read_text()
+    assert [v["word"] for v in verdicts] == ["not judged"] * len(study.claims)  # one seed
+    assert study.title in (folder / "report" / "report.html").read_text()
+    assert (folder / "report" / "figures" / "losses.svg").exists()
 
 
 @pytest.mark.slow

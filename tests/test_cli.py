@@ -125,7 +125,7 @@ def test_an_unreadable_plan_among_all_is_said_by_the_exit_code(
     (outputs / "studies" / "old" / "plan.json").write_text("{}")
     ended = vitcli("report", "--all", "--outputs", str(outputs))
     assert ended.code == 1
-    assert "no key" in ended.out
+    assert "title: is missing" in ended.out
     assert (outputs / "studies" / "index.html").exists()
 
 

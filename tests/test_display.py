@@ -14,9 +14,10 @@ from helpers import Ended
 from rich.console import Console
 
 from vitcli import bench, bench_data
-from vitcli.progress import measuring, progress
+from vitcli.progress import duration, measuring, progress
+from vitcli.records import Run
 from vitcli.study.board import board, summary
-from vitcli.study.estimate import cost, duration
+from vitcli.study.estimate import cost
 from vitcli.study.plan import freeze, make_plan
 
 
@@ -77,14 +78,14 @@ def test_only_a_terminal_shows_only_a_long_evaluation(
 
 
 def test_the_time_left_is_shared_by_those_that_run() -> None:
-    done = {"state": "done", "train_seconds": 100.0}
-    running = {"state": "running", "step": 50, "num_steps": 100}
-    planned = {"state": "planned"}
+    half = {"step": 50, "num_steps": 100}
+    done, running = Run("a", "done", wall_s=100.0), Run("b", "running", status=half)
+    planned = Run("c", "planned")
     # Two halves and a whole of 100 s, two at a time.
     line = summary([done, running, running, planned])
-    assert line == "1 done, 2 running, 1 planned; about 1:40 left"
-    begun = running | {"train_seconds": 40.0}
-    assert "about 1:20 left" in summary([begun, begun, planned])
+    assert line == "1 done, 2 running, 1 planned; about 100 s left"
+    begun = Run("d", "running", status=half | {"train_seconds": 40.0})
+    assert "about 80 s left" in summary([begun, begun, planned])
     assert "left" not in summary([running, planned])
 
 
@@ -102,14 +103,15 @@ def test_the_board_shows_each_run_and_each_error(tiny: list[str]) -> None:
 def test_a_plan_s_cost_is_the_closed_form(tiny: list[str]) -> None:
     budget = [o for o in tiny if not o.startswith("model.depth")]
     plan = make_plan("pos-emb", [*budget, "seeds=1"])
-    config = plan.configs[plan.facts["cells"][1]["runs"]["0"]]  # learned_1d at the stem
-    parameters, flops = cost(config)
+    config = plan.configs[plan.study.cells[1].runs["0"]]  # learned_1d at the stem
+    found = cost(config)
     n, d, m, depth, patch, classes = 17, 64, 256, 4, 48, 8
     layer = 4 * n * d * d + 2 * n * n * d + 2 * n * d * m
     macs = 16 * patch * d + depth * layer + d * classes
-    assert flops == 6 * macs * 8 * 16
+    assert found.training == 6 * macs * 8 * 16
     block = 4 * (d * d + d) + 4 * d + 2 * d * m + d + m
-    assert parameters == patch * d + d + d + n * d + depth * block + 2 * d + d * classes + classes
+    expected = patch * d + d + d + n * d + depth * block + 2 * d + d * classes + classes
+    assert found.parameters == expected
 
 
 @pytest.mark.parametrize(

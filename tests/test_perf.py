@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vitcli import perf
 from vitcli.compose import compose
+from vitcli.config import RunConfig
 from vitcli.models import build_model
 from vitcli.paper import table
 
@@ -36,8 +37,7 @@ MODELS = {
 @cache
 def macs(model: str, classes: int) -> int:
     config = compose(["scale=paper", "recipe=jft_b", *MODELS[model]])
-    with torch.device("meta"):
-        return perf.count(build_model(config, (224, 224), classes), (224, 224))[1]
+    return perf.count(config, (224, 224), classes)[1]
 
 
 @pytest.mark.parametrize("row", table("table6"), ids=lambda row: f"{row['model']}@{row['epochs']}")
@@ -61,12 +61,37 @@ def test_multiply_adds_of_a_vit_written_out() -> None:
     assert macs("ViT-B/16", classes) == depth * block + patches + head
 
 
-@pytest.mark.parametrize(
-    "overrides", [["model=nano"], ["model=bit_nano"], ["model=nano", "stem=resnet_nano"]]
-)
-def test_multiply_adds_are_half_of_torch_s_flops(overrides: list[str]) -> None:
-    """On a model with real weights and a batch of two, where `count` has neither."""
-    model = build_model(compose(overrides), (32, 32), 10).eval()
-    with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        model(torch.zeros(2, 3, 32, 32))
-    assert 2 * 2 * perf.count(model, (32, 32))[1] == counter.get_total_flops()
+SMALL = [
+    ["pos_emb=none"],
+    ["pos_emb=learned_2d", "pos_emb.where=every_layer"],
+    ["pos_emb=learned_2d", "pos_emb.where=shared", "model.pool=gap"],
+    ["pos_emb=relative"],
+    ["pos_emb=relative", "pos_emb.offsets=2d", "model.pool=gap"],
+    ["pos_emb=sincos_2d", "model.head_hidden=true"],
+    ["stem=resnet_nano"],
+    ["model=bit_pico"],
+    ["model=bit_milli"],
+]
+
+
+def by_torch(config: RunConfig, size: tuple[int, int], classes: int) -> tuple[int, int]:
+    """What torch counts on the model itself."""
+    with torch.device("meta"):
+        model = build_model(config, size, classes).eval()
+        with FlopCounterMode(display=False) as counter, torch.inference_mode():
+            model(torch.zeros(1, 3, *size))
+    return sum(p.numel() for p in model.parameters()), counter.get_total_flops() // 2
+
+
+@pytest.mark.parametrize("overrides", SMALL, ids=" ".join)
+@pytest.mark.parametrize("size", [(16, 16), (32, 24)])
+def test_small_models_cost_what_torch_counts(overrides: list[str], size: tuple[int, int]) -> None:
+    config = compose(overrides)
+    assert perf.count(config, size, 10) == by_torch(config, size, 10)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_paper_s_models_cost_what_torch_counts(model: str) -> None:
+    config = compose(["scale=paper", "recipe=jft_b", *MODELS[model]])
+    size = (224, 224) if config.model.patch_size == 14 else (384, 224)
+    assert perf.count(config, size, 1000) == by_torch(config, size, 1000)

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
-from helpers import Ended, start, wait_for
+from helpers import ROOT, Ended, start, wait_for
 
-from vitcli.files import read_json
+from vitcli.compose import compose
+from vitcli.schema import SCALES
 from vitcli.status import read_status
 from vitcli.study.board import states
 from vitcli.study.estimate import cost
 from vitcli.study.launch import at_once
-from vitcli.study.plan import freeze, make_plan, newest
+from vitcli.study.plan import freeze, make_plan, newest, read_plan
 
 OWN = {
     "title": "Depth",
     "metric": "val/top1",
-    "metric_label": "top-1",
     "rows": {
         "one": {"label": "1 layer", "overrides": ["model.depth=1"]},
         "two": {"label": "2 layers", "overrides": ["model.depth=2"]},
@@ -33,13 +36,15 @@ OWN = {
 }
 
 PAPER = {"where": "Fig. 8", "metric": "ImageNet 5-shot"}
+ENV = {**os.environ, "PYTHONPATH": str(ROOT)}
 CURVE = {"table": "table6", "x": "exaflops", "y": "average"}
 
 
 def claim(**changes: object) -> dict[str, object]:
     """A claim of the study above, with changes."""
     pairs = [["one-here", "two-here"]]
-    return {"id": "c", "statement": "s", "where": "w", "test": "greater", "pairs": pairs} | changes
+    facts = {"id": "c", "statement": "s", "where": "w", "at_least": {"laptop": 0.01}}
+    return facts | {"pairs": pairs} | changes
 
 
 @pytest.fixture
@@ -63,7 +68,7 @@ def budget(tiny: list[str]) -> list[str]:
 def test_a_plan_of_rectangles_has_their_size_and_cost(tiny: list[str]) -> None:
     def planned(img_size: str) -> tuple[str, float]:
         plan = make_plan("pos-emb", [*tiny, f"data.img_size={img_size}"])
-        return plan.facts["setting"], cost(next(iter(plan.configs.values())))[1]
+        return plan.study.setting, cost(next(iter(plan.configs.values()))).training
 
     setting, flops = planned("[16,24]")
     assert "images of 16x24 pixels" in setting
@@ -85,12 +90,13 @@ def test_a_gpu_takes_one_run_at_a_time(tiny: list[str], monkeypatch: pytest.Monk
 
 def test_pos_emb_is_the_paper_s_table(tiny: list[str]) -> None:
     plan = make_plan("pos-emb", tiny)
-    cells = {cell["id"]: cell for cell in plan.facts["cells"]}
-    assert len(cells) == 8
-    assert cells["learned_2d-shared"]["paper"] == 0.64022
-    config = plan.configs[cells["learned_2d-shared"]["runs"]["1"]]
+    assert len(plan.study.cells) == 8
+    cell = plan.study.cell("learned_2d-shared")
+    assert cell is not None
+    assert cell.paper == 0.64022
+    config = plan.configs[cell.runs["1"]]
     assert (config.pos_emb.kind, config.pos_emb.where, config.seed) == ("learned_2d", "shared", 1)
-    assert len(plan.configs) == 24
+    assert len(plan.configs) == 40
 
 
 def test_plans_are_named_by_what_they_change(tiny: list[str]) -> None:
@@ -128,11 +134,9 @@ def test_a_frozen_run_does_not_change(tiny: list[str]) -> None:
         (["pos-emb", "seed=3"], "seed is what pos-emb varies"),
         (["pos-emb", "trian.steps=3"], "did you mean 'train.steps'?"),
         (["pos-emb", "seedz=2"], "unknown key 'seedz'; did you mean 'seeds'?"),
-        (["pos-emb", "mode=pacth"], "mode=pacth: pos-emb has patch; did you mean 'patch'?"),
-        (
-            ["pos-emb", "mode=patch", "model.patch_size=4"],
-            "model.patch_size is what pos-emb varies",
-        ),
+        (["pos-emb", "data.seed=3"], "data.seed is what pos-emb varies"),
+        (["pos-emb", "mode=patch"], "unknown key 'mode'"),
+        (["pos-emb-patch", "model.patch_size=4"], "model.patch_size is what pos-emb-patch varies"),
         (["pos-emb", "flops_per_second=1e12"], "only `vitcli plan` has it"),
         (["pos-emb", "source.train.steps=5"], "pos-emb fine-tunes no runs of its own"),
         (["pos-emb", "finetune.source=x"], "a study fine-tunes the runs of its own `source` alone"),
@@ -153,29 +157,27 @@ def test_bad_studies_are_one_line_and_exit_2(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"sedes": [1]}, "sedes"),
+        ({"sedes": [1]}, "sedes: unknown key; did you mean 'seeds'?"),
         ({"seeds": [0, 0]}, "seeds=[0, 0]: a list of different seeds"),
-        ({"cells": [{"row": "three", "column": "here"}]}, "row=three: rows are one, two"),
+        ({"seeds": [0, "1"]}, "seeds.1='1': "),
+        ({"title": 3}, "title=3: "),
+        ({"cells": [{"row": "three", "column": "here"}]}, "row=three: choose from one, two"),
         ({"cells": [{"row": "one", "column": "here"}] * 2}, "two cells"),
-        ({"claims": [claim(test="less")]}, "claim c: test=less: choose from greater, equivalent"),
+        ({"claims": [claim(test="greater")]}, "claims.0.test: unknown key"),
         ({"claims": [claim(of="slop")]}, "claim c: of=slop: choose from difference, interaction"),
         ({"claims": [claim(pairs=[["on-here", "two-here"]])]}, "no cell on-here; did you mean"),
-        (
-            {"claims": [claim(of="spread", pairs=[["one", "too"]])]},
-            "no row too; did you mean 'two'",
-        ),
-        ({"claims": [claim(test="equivalent")]}, "margin is given by scale"),
-        ({"figure": "pie"}, "figure=pie: choose from bars, curve"),
-        ({"figure": "curve"}, "figure=curve without x"),
+        ({"claims": [claim(of="spread", pairs=[["one", "too"]])]}, "no row too; did you mean"),
+        ({"claims": [claim(at_least={"gpu": 0.1})]}, "no size for scale=laptop"),
+        ({"claims": [claim(of="slope", pairs=[["one", "two"]])]}, "the study has no x-axis"),
         ({"x": {"of": "row", "label": "x"}}, "x.of=row: choose from column, train_flops"),
         ({"x": {"of": "column", "label": "x"}}, "columns.here.value=None: x.of=column"),
         ({"scales": {"tiny": {}}}, "scales=tiny: choose from laptop, gpu, paper"),
         ({"scales": {}}, "give at least one of laptop, gpu, paper"),
-        ({"scales": {"laptop": []}}, "scales: "),
+        ({"scales": {"laptop": []}}, "scales.laptop=[]: must be a mapping"),
         ({"scales": {"laptop": {"overrides": ["train.step=3"]}}}, "did you mean 'train.steps'"),
-        ({"scales": {"laptop": {"columns": {}}}}, "gives no cells"),
+        ({"scales": {"laptop": {"columns": {}}}}, "at scale=laptop: "),
         ({"columns": {"here": {"label": "Here", "overides": []}}}, "columns.here.overides"),
-        ({"columns": {"here": {"label": "Here", "value": "big"}}}, "columns.here.value"),
+        ({"columns": {"here": {"label": "Here", "value": "big"}}}, "columns.here.value='big'"),
         (
             {"rows": {"one": {"label": "1", "source": ["model=b"]}}},
             "only in a study with a `source`",
@@ -186,16 +188,15 @@ def test_bad_studies_are_one_line_and_exit_2(
             "`source` alone",
         ),
         ({"paper": PAPER | {"n": 0}}, "paper.n=0: must be at least 1"),
+        ({"paper": {"where": "Fig. 8"}}, "paper.metric: is missing"),
         ({"paper": PAPER | {"curve": {"table": "table9", "x": "a", "y": "b"}}}, "table=table9"),
         (
             {"paper": PAPER | {"curve": CURVE | {"y": "avrage"}}},
             "paper.curve: table6 has no column avrage",
         ),
-        ({"differences": [{"Ours": "small"}]}, "differences: sentences"),
+        ({"differences": [{"Ours": "small"}]}, "differences.0: "),
         ({"like": "pos-emp"}, "did you mean 'pos-emb'"),
-        ({"modes": {"more": {"sedes": [1]}}}, "modes.more: sedes"),
-        ({"modes": {"more": ["x"]}}, "modes"),
-        ({"modes": {"more": {"figure": "pie"}}}, "modes.more: figure=pie"),
+        ({"like": "pos-emb", "rows": ["nonne"]}, "rows=nonne: choose from none"),
     ],
 )
 def test_a_study_file_with_a_mistake_is_named(
@@ -228,8 +229,8 @@ def test_a_user_s_study_runs_reports_and_answers_from_files(
     assert ended.code == 0, ended.err
     assert "[4/4]" in ended.out
     folder = newest("own-depth", tmp_path / "outputs")
-    table = (folder / "report/table.md").read_text()
-    assert table.count("(2)") == 2
+    table = (folder / "report/report.md").read_text()
+    assert table.count(" (2) |") == 2
     outputs = ["--outputs", str(tmp_path / "outputs")]
     assert "4 done" in vitcli("status", "own-depth", *outputs).out
     assert "1 layer" in vitcli("report", folder.name, *outputs).out
@@ -256,10 +257,11 @@ def test_one_failing_cell_does_not_stop_the_others(
     assert ended.code == 1
     assert "FloatingPointError: the loss is" in ended.err
     folder = newest("own-depth", tmp_path / "outputs")
-    assert [status["state"] for status in states(folder).values()] == ["failed"] * 2 + ["done"] * 2
-    table = (folder / "report/table.md").read_text()
-    assert "failed" in table
-    assert "(2)" in table
+    assert [run.state for run in states(folder).values()] == ["failed"] * 2 + ["done"] * 2
+    table = (folder / "report/report.md").read_text()
+    assert "| 1 layer | no result<sup>1</sup> |" in table
+    assert "<sup>1</sup> 1 layer: seeds 0, 1 failed: FloatingPointError: the loss is" in table
+    assert table.count(" (2) |") == 1
 
 
 @pytest.mark.slow
@@ -271,11 +273,12 @@ def test_a_broken_study_goes_on_to_the_same_table(
     arguments = ["ablate", "own-depth", "--config-dir", str(own()), *few]
     arguments += ["train.steps=500", "checkpoint.every=50"]
 
-    def finish(place: str) -> tuple[int, str]:
+    def finish(place: str) -> tuple[int, list[dict[str, str]]]:
         process = start(*arguments, f"outputs={place}", cwd=tmp_path)
         process.communicate(timeout=600)
         folder = newest("own-depth", tmp_path / place)
-        return process.returncode, (folder / "report/table.csv").read_text()
+        rows = list(csv.DictReader((folder / "report/runs.csv").read_text().splitlines()))
+        return process.returncode, [row | {"seconds": ""} for row in rows]
 
     code, unbroken = finish("unbroken")
     assert code == 0
@@ -313,18 +316,67 @@ def test_status_names_what_there_is(vitcli: Callable[..., Ended], tmp_path: Path
 def test_plan_json_is_all_the_report_needs(tiny: list[str]) -> None:
     plan = make_plan("pos-emb", [*tiny, "seeds=1"])
     freeze(plan)
-    facts = read_json(plan.folder / "plan.json")
-    assert facts == plan.facts
-    assert facts["claims"][1]["margin"] == 0.04
-    assert "glyphs (plain, 256 images of 16 pixels, 8 classes)" in facts["setting"]
+    assert read_plan(plan.folder) == plan.study
+    assert plan.study.size(plan.study.claims[1]) == 0.02
+    assert "glyphs (plain, 256 images of 16 pixels, 8 classes)" in plan.study.setting
 
 
 def test_a_study_like_another_has_its_runs_and_none_of_its_claims() -> None:
     """`equivariance` is like `data-scaling`, with claims and a metric of its own."""
-    plans = {name: make_plan(name) for name in ("equivariance", "data-scaling")}
-    own, other = plans["equivariance"], plans["data-scaling"]
+    own, other = make_plan("equivariance"), make_plan("data-scaling")
     assert list(own.configs) == list(other.configs)
-    assert own.facts["metric"] == "shift/1/consistency" != other.facts["metric"]
-    ids = [{claim["id"] for claim in plan.facts["claims"]} for plan in (own, other)]
+    assert own.study.metric == "shift/1/consistency" != other.study.metric
+    ids = [{claim.id for claim in plan.study.claims} for plan in (own, other)]
     assert ids[0]
     assert not ids[0] & ids[1]
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_a_study_like_another_may_pick_rows(scale: str) -> None:
+    """`hybrid` is `compute` with the ViTs and the hybrids."""
+    own, other = (make_plan(name, [f"scale={scale}"]) for name in ("hybrid", "compute"))
+    assert set(own.configs) < set(other.configs)
+    assert {cell.row for cell in own.study.cells} == {"vit", "hybrid"}
+    runs = {cell.id: cell.runs for cell in other.study.cells}
+    assert all(cell.runs == runs[cell.id] for cell in own.study.cells)
+    assert len(own.study.cells) < len(runs)
+
+
+def test_a_seed_draws_other_data_the_same_in_every_cell(tiny: list[str]) -> None:
+    plan = make_plan("pos-emb", tiny)
+    for seed in ("0", "1", "4"):
+        for cell in plan.study.cells:
+            config = plan.configs[cell.runs[seed]]
+            assert (config.seed, config.data.seed) == (int(seed), int(seed))
+    assert plan.study.methods["A seed draws"].startswith("initial weights, the order of images")
+    assert "the few-shot supports on digits" in plan.study.methods["A seed draws"]
+
+
+def test_a_run_alone_keeps_its_data_seed() -> None:
+    assert (compose(["seed=1"]).seed, compose(["seed=1"]).data.seed) == (1, 0)
+
+
+def test_planning_is_quick_and_times_nothing(
+    vitcli: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def timed(config: object) -> float:
+        raise AssertionError("timed")
+
+    monkeypatch.setattr("vitcli.bench.flops_per_second", timed)
+    planned = vitcli("plan", "pos-emb", f"outputs={tmp_path}")
+    assert planned.code == 0, planned.err
+    assert "time not known: --time times a few steps of each model" in planned.out
+    elsewhere = vitcli("plan", "pos-emb", f"outputs={tmp_path}", "flops_per_second=1e12")
+    assert "at 1e+12 FLOP/s about" in elsewhere.out
+    with pytest.raises(AssertionError, match="timed"):
+        vitcli("plan", "pos-emb", "--time", f"outputs={tmp_path}")
+
+
+def test_planning_loads_no_torch(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.argv = ['vitcli', 'plan', 'data-scaling-finetune']\n"
+        "from vitcli.cli import main\n"
+        "try: main()\nexcept SystemExit as end: assert not end.code\n"
+        "assert 'torch' not in sys.modules and 'matplotlib' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, env=ENV)

@@ -19,7 +19,6 @@ from vitcli.study.plan import freeze, make_plan
 STUDY = {
     "title": "Depth",
     "metric": "val/top1",
-    "metric_label": "top-1",
     "rows": {"one": "1 layer"},
     "columns": {"here": "Here"},
     "paper": {"where": "Fig. 8", "metric": "ImageNet 5-shot"},

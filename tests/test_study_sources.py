@@ -1,4 +1,4 @@
-"""Studies whose cells are made of axes and modes, share runs, or fine-tune runs of their own."""
+"""Studies whose cells are made of axes, share runs, or fine-tune runs of their own."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from helpers import Ended, start, wait_for
 
 from vitcli.compose import compose, read_config
 from vitcli.config import run_id
-from vitcli.files import read_json
 from vitcli.run import run
 from vitcli.status import read_status
 from vitcli.study.board import states
 from vitcli.study.estimate import cost
-from vitcli.study.plan import Plan, freeze, make_plan, newest
+from vitcli.study.plan import Plan, freeze, make_plan, newest, read_plan
 from vitcli.transfer import describe_source, transferred
 
 TINY = ["model.depth=1", "data.size=64", "data.val_size=32", "data.num_classes=8"]
@@ -27,7 +26,6 @@ LAPTOP += ["recipe=finetune_laptop", "train.steps=5", "train.batch_size=8"]
 TUNE = {
     "title": "Resize",
     "metric": "val/top1",
-    "metric_label": "top-1",
     "rows": {"one": {"label": "Patch 4", "source": ["model.patch_size=4"]}},
     "columns": {
         "near": {"label": "nearest", "value": 1, "overrides": ["finetune.resize=nearest"]},
@@ -40,7 +38,7 @@ TUNE = {
         "gpu": {
             "columns": {"near": {"label": "x", "value": 3, "overrides": ["data.img_size=64"]}},
             "seeds": [5],
-            "source": ["data.seed=1"],
+            "source": ["recipe.lr=0.5"],
         },
     },
     "seeds": [0],
@@ -69,7 +67,11 @@ def own(tmp_path: Path) -> Callable[..., Path]:
 
 
 def cell_runs(plan: Plan) -> dict[str, list[str]]:
-    return {cell["id"]: list(cell["runs"].values()) for cell in plan.facts["cells"]}
+    return {cell.id: list(cell.runs.values()) for cell in plan.study.cells}
+
+
+def scratch_runs(plan: Plan) -> list[str]:
+    return list(dict.fromkeys(run for cell in plan.study.cells for run in cell.scratch.values()))
 
 
 def test_cells_are_the_product_of_the_axes(own: Callable[..., Path]) -> None:
@@ -80,9 +82,8 @@ def test_cells_are_the_product_of_the_axes(own: Callable[..., Path]) -> None:
     config = plan.configs[cells["a-near"][0]]
     assert (config.recipe.lr, config.finetune.resize) == (1, "nearest")
     assert plan.configs[cells["b-auto"][0]].finetune.resize == "auto"
-    columns = {x["id"]: x["value"] for x in plan.facts["columns"]}
-    assert columns == {"near": 1.0, "auto": 2.0}
-    assert plan.facts["sources"] == {}
+    assert {key: axis.value for key, axis in plan.study.columns.items()} == {"near": 1, "auto": 2}
+    assert (plan.study.sources, scratch_runs(plan)) == ({}, [])
 
 
 def test_the_later_layer_has_the_last_word_also_on_the_duration(own: Callable[..., Path]) -> None:
@@ -100,56 +101,80 @@ def test_the_later_layer_has_the_last_word_also_on_the_duration(own: Callable[..
 def test_a_scale_has_rows_columns_and_seeds_of_its_own(own: Callable[..., Path]) -> None:
     plan = make_plan("tune", ["scale=gpu"], own())
     assert list(cell_runs(plan)) == ["one-near"]
-    assert plan.facts["seeds"] == [5]
-    (source,) = plan.facts["sources"]
-    assert plan.configs[source].data.seed == 1
-    assert make_plan("tune", ["scale=gpu", "seeds=2"], own()).facts["seeds"] == [0, 1]
+    assert plan.study.seeds == [5]
+    (source,) = plan.study.sources
+    assert plan.configs[source].recipe.lr == 0.5
+    assert make_plan("tune", ["scale=gpu", "seeds=2"], own()).study.seeds == [0, 1]
 
 
-def test_a_mode_takes_the_place_of_what_it_names(own: Callable[..., Path]) -> None:
+def test_a_study_like_another_takes_the_place_of_what_it_names(own: Callable[..., Path]) -> None:
+    folder = own(claims=[], tables=["val/top5"])
     columns = {"a": {"label": "A", "overrides": ["recipe.lr=0.5"], "value": 7}}
-    mode = {"columns": columns, "metric": "train/top1", "scales": {"gpu": {"seeds": [9]}}}
-    mode |= {"figure": "curve", "x": {"of": "column", "label": "X"}}
-    folder = own(modes={"other": mode})
-    plain, other = (make_plan("tune", o, folder) for o in ([], ["mode=other"]))
-    assert (plain.facts["mode"], plain.folder.name) == (None, "tune-laptop")
-    assert (other.facts["mode"], other.folder.name) == ("other", "tune-other-laptop")
-    assert other.facts["metric"] == "train/top1"
-    assert other.facts["x"] == {"of": "column", "label": "X"}
-    assert list(cell_runs(other)) == ["one-a"]
-    gpu = make_plan("tune", ["mode=other", "scale=gpu"], folder)
-    assert (list(cell_runs(gpu)), gpu.facts["seeds"]) == (["one-a"], [9])
-    assert gpu.configs[next(iter(gpu.facts["sources"]))].data.seed == 1  # the scale's own stays
+    other = {"like": "tune", "columns": columns, "metric": "train/top1"}
+    other |= {"x": {"of": "column", "label": "X"}}
+    (folder / "study" / "other.yaml").write_text(yaml.safe_dump(other))
+    plain, found = (make_plan(name, [], folder) for name in ("tune", "other"))
+    assert (plain.folder.name, found.folder.name) == ("tune-laptop", "other-laptop")
+    assert (plain.study.tables, found.study.tables) == (["val/top5"], [])
+    assert (found.study.metric, found.study.title) == ("train/top1", "Resize")
+    assert list(cell_runs(found)) == ["one-a"]
+    assert set(plain.study.sources) == set(found.study.sources)
 
 
-def test_the_patch_mode_of_pos_emb_has_the_kinds_on_each_grid() -> None:
+def test_pos_emb_patch_has_the_kinds_on_each_grid() -> None:
     sides = {"laptop": [2, 4, 8], "gpu": [4, 8, 16], "paper": [7, 14, 28]}
     for scale, expected in sides.items():
-        plan = make_plan("pos-emb", ["mode=patch", f"scale={scale}"])
-        runs = cell_runs(plan)
-        assert [column["value"] for column in plan.facts["columns"]] == expected
+        plan = make_plan("pos-emb-patch", [f"scale={scale}"])
+        runs, columns = cell_runs(plan), plan.study.columns
+        assert [column.value for column in columns.values()] == expected
         assert len(runs) == 9
-        for column in plan.facts["columns"]:
-            config = plan.configs[runs[f"relative-{column['id']}"][0]]
-            assert config.data.img_size // config.model.patch_size == column["value"]
+        for key, column in columns.items():
+            config = plan.configs[runs[f"relative-{key}"][0]]
+            assert config.data.img_size // config.model.patch_size == column.value
 
 
-def test_modes_share_the_runs_that_are_the_same() -> None:
-    table, patch = (make_plan("pos-emb", ["scale=gpu", *mode]) for mode in ([], ["mode=patch"]))
+def test_studies_share_the_runs_that_are_the_same() -> None:
+    table, patch = (make_plan(name, ["scale=gpu"]) for name in ("pos-emb", "pos-emb-patch"))
     for kind in ("learned_1d", "learned_2d", "relative"):
         assert cell_runs(table)[f"{kind}-stem"] == cell_runs(patch)[f"{kind}-p4"]
+
+
+def test_a_seed_draws_other_data_for_source_and_cell_alike(own: Callable[..., Path]) -> None:
+    plan = make_plan("tune", ["seeds=[0,3]"], own())
+    assert [config.data.seed == config.seed for config in plan.configs.values()] == [True] * 8
+    for cell in plan.study.cells:
+        config = plan.configs[cell.runs["3"]]
+        source = plan.configs[config.finetune.weights or ""]
+        assert (config.data.seed, source.data.seed) == (3, 3)
+    assert "the split of digits into training and test images" in plan.study.methods["A seed draws"]
+
+
+def test_each_cell_has_itself_from_scratch_as_its_null(own: Callable[..., Path]) -> None:
+    columns = {
+        "near": {"label": "nearest", "overrides": ["finetune.resize=nearest"]},
+        "big": {"label": "big", "overrides": ["data.img_size=64"]},
+    }
+    plan = make_plan("tune", ["evals.zero_shot=true"], own(columns=columns))
+    near, big = plan.study.cells
+    tuned, null = plan.configs[near.runs["0"]], plan.configs[near.scratch["0"]]
+    assert (null.finetune.source, null.finetune.weights) == (None, None)
+    assert (null.model, null.data, null.train) == (tuned.model, tuned.data, tuned.train)
+    assert (tuned.evals.zero_shot, null.evals.zero_shot) == (True, False)
+    assert near.scratch["0"] != big.scratch["0"]
+    same = make_plan("tune", [], own())  # how weights are resized is nothing from scratch
+    assert len(scratch_runs(same)) == 1
+    assert len(same.configs) == 4
 
 
 def test_a_source_is_planned_before_it_is_trained(
     own: Callable[..., Path], place: list[str]
 ) -> None:
     plan = make_plan("tune", [*place, "train.steps=6", "source.train.steps=7"], own())
-    (source,) = plan.facts["sources"]
-    assert plan.facts["sources"] == {source: ["Patch 4"]}
-    assert list(plan.configs) == [
-        source,
-        *(run for runs in cell_runs(plan).values() for run in runs),
-    ]
+    (source,) = plan.study.sources
+    assert plan.study.sources == {source: ["Patch 4"]}
+    runs = [run for of in cell_runs(plan).values() for run in of]
+    assert sorted(plan.configs) == sorted([source, *runs, *scratch_runs(plan)])
+    assert next(iter(plan.configs)) == source
     first = plan.configs[source]
     assert (first.train.steps, first.data.name, first.threads) == (7, "glyphs", 1)
     for (run_,) in cell_runs(plan).values():
@@ -158,8 +183,8 @@ def test_a_source_is_planned_before_it_is_trained(
         assert f"-from-{source.rpartition('-')[2][:6]}-digits" in run_
         assert config.train.steps == 6
         assert (config.model.depth, config.model.head_hidden) == (1, False)
-    assert "upstream glyphs (plain, 64 images of 16 pixels, 8 classes)" in plan.facts["setting"]
-    assert "fine-tuned on digits (all images of 32 pixels" in plan.facts["setting"]
+    assert "upstream glyphs (plain, 64 images of 16 pixels, 8 classes)" in plan.study.setting
+    assert "fine-tuned on digits (all images of 32 pixels" in plan.study.setting
 
 
 @pytest.mark.parametrize(
@@ -168,6 +193,8 @@ def test_a_source_is_planned_before_it_is_trained(
         ("model=micro", "model=micro: the model is that of the source, write source.model=micro"),
         ("source.model.patch_size=8", "source.model.patch_size is what tune varies"),
         ("source.seed=3", "source.seed is what tune varies"),
+        ("source.data.seed=3", "source.data.seed is what tune varies"),
+        ("data.seed=3", "data.seed is what tune varies"),
         ("finetune.resize=nearest", "finetune.resize is what tune varies"),
         ("finetune.weights=x", "a study fine-tunes the runs of its own `source` alone"),
         ("source.finetune.source=x", "a study fine-tunes the runs of its own `source` alone"),
@@ -188,20 +215,20 @@ def test_a_study_trains_its_sources_then_its_cells(
 ) -> None:
     arguments = ["tune", "--config-dir", str(own()), *place]
     planned = vitcli("plan", *arguments)
-    assert "3 of 3 runs to go" in " ".join(planned.out.split())
+    assert "4 of 4 runs to go" in " ".join(planned.out.split())
     assert "source, Patch 4" in planned.out
     ended = vitcli("ablate", *arguments)
     assert ended.code == 0, ended.err
-    assert "[3/3]" in ended.out
+    assert "[4/4]" in ended.out
     folder = newest("tune", tmp_path / "outputs")
-    facts = read_json(folder / "plan.json")
-    (source,) = facts["sources"]
+    (source,) = read_plan(folder).sources
     found = states(folder)
-    assert [status["state"] for status in found.values()] == ["done"] * 3
+    assert [run.state for run in found.values()] == ["done"] * 4
     assert next(iter(found)) == source
     shown = vitcli("status", "tune", "--outputs", str(tmp_path / "outputs")).out
     assert "source, Patch 4" in shown
-    assert "3 done" in shown
+    assert "4 done" in shown
+    assert "from scratch, one-near" in shown
 
     # Fine-tuning the folder by hand is the same run, and the weights are the source's.
     runs = tmp_path / "outputs" / "runs"
@@ -225,10 +252,10 @@ def test_a_cell_whose_source_failed_is_left_and_said_so(
     ended = vitcli("ablate", *arguments)
     assert ended.code == 1
     folder = newest("tune", tmp_path / "outputs")
-    facts = read_json(folder / "plan.json")
-    good, bad = (cell["runs"]["0"] for cell in facts["cells"])
-    failed = next(run for run, labels in facts["sources"].items() if labels == ["Bad"])
-    found = {run: status["state"] for run, status in states(folder).items()}
+    study = read_plan(folder)
+    good, bad = (cell.runs["0"] for cell in study.cells)
+    failed = next(run for run, labels in study.sources.items() if labels == ["Bad"])
+    found = {name: run.state for name, run in states(folder).items()}
     assert (found[good], found[bad], found[failed]) == ("done", "planned", "failed")
     reason = f"its source has no result (failed): {failed}"
     assert f"{bad}: planned: {reason}" in ended.err
@@ -278,24 +305,34 @@ def test_a_cost_needs_no_data_and_knows_the_published_sizes(
 ) -> None:
     imagenet = ["data=imagenet", "data.path=/nowhere", "evals=upstream"]
     config = compose(["model=b", *imagenet, "train.epochs=2", "train.batch_size=1000"])
-    parameters, flops = cost(config)
+    found = cost(config)
     # B/16 at 224 pixels: 86.6 million parameters, 17.56e9 multiply-adds (timm), 6 FLOPs for each.
-    assert parameters == pytest.approx(86.6e6, rel=0.01)
-    assert flops == pytest.approx(6 * 17.56e9 * 2 * 1_281_167, rel=0.01)
+    assert found.parameters == pytest.approx(86.6e6, rel=0.01)
+    assert found.training == pytest.approx(6 * 17.56e9 * 2 * 1_281_167, rel=0.01)
     tuned = compose(["data=digits", "finetune.source=x", "finetune.lr_grid=[0.1,0.2]"])
     plain = compose(["data=digits"])
-    assert cost(tuned)[1] == 3 * cost(plain)[1]
+    assert cost(tuned).training == 3 * cost(plain).training
     with pytest.raises(ValueError, match=r"train\.epochs=2 with data\.size=null"):
         cost(compose(["data=imagefolder", "data.path=x", "train.epochs=2", "evals=upstream"]))
     paper = {"overrides": [*imagenet, "recipe=finetune_imagenet", "train.steps=10"]}
     arguments = ["tune", "--config-dir", str(own(scales={"paper": paper})), *place, "scale=paper"]
     said = " ".join(vitcli("plan", *arguments, "flops_per_second=1e12").out.split())
     assert "exaFLOPs a run" in said
-    assert "GPU-hours at 1e+12 FLOP/s (given)" in said
-    measured = " ".join(vitcli("plan", *arguments, "train.batch_size=2").out.split())
-    assert "FLOP/s (measured)" in measured
+    assert "at 1e+12 FLOP/s about" in said
+    assert "GPU-hours" in said
+    timed = vitcli("plan", "tune", "--config-dir", str(own()), *place, "--time").out
+    assert "at a time on this machine (by finished runs and timed steps)" in " ".join(timed.split())
     wrong = vitcli("plan", *arguments, "flops_per_second=-3")
     assert (wrong.code, "flops_per_second=-3: a number above 0" in wrong.err) == (2, True)
+
+
+def test_evaluations_count_in_the_cost() -> None:
+    length = ["train.steps=8", "train.batch_size=16"]
+    none, two = (cost(compose([f"evals.shifts={shifts}", *length])) for shifts in ([], [1, 2]))
+    forward = none.training / (8 * 16) / 3
+    assert none.training == two.training < none.flops
+    # 250 images, still and in four directions by two shifts, before and after training.
+    assert two.flops - none.flops == pytest.approx(2 * 250 * 9 * forward)
 
 
 def test_a_shared_run_is_counted_once(
@@ -303,9 +340,9 @@ def test_a_shared_run_is_counted_once(
 ) -> None:
     rows = {"a": "A", "b": "B"}  # the same runs under two names
     ended = vitcli("plan", "tune", "--config-dir", str(own(rows=rows)), *place)
-    assert "3 of 3 runs to go" in " ".join(ended.out.split())
+    assert "4 of 4 runs to go" in " ".join(ended.out.split())
     counts = [line.split("│")[4].strip() for line in ended.out.splitlines() if line.count("│") > 4]
-    assert counts == ["1", "1", "1", "0", "0"]
+    assert counts == ["1", "1", "1", "0", "0", "1"]
 
 
 @pytest.mark.slow
@@ -327,4 +364,4 @@ def test_an_interrupt_in_either_stage_goes_on(
     process = start(*arguments, cwd=tmp_path)
     process.communicate(timeout=600)
     assert process.returncode == 0
-    assert len(list(runs.glob("*/result.json"))) == 2
+    assert len(list(runs.glob("*/result.json"))) == 3

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["create_model", "load"]
+__all__ = ["create_model", "load", "results"]
 
 
 def create_model(
@@ -61,6 +61,24 @@ def load(
         return read(str(source), overrides).build()
     size = _pair(img_size)
     return read(str(source), overrides, size).resize(size)[0].build()
+
+
+def results(study: str, outputs: str | Path = "outputs") -> list[dict[str, Any]]:
+    """Returns a study's runs so far, one dict each: the rows of its runs.csv.
+
+    `pandas.DataFrame(vitcli.results("pos-emb"))` is a table of cell, seed, x, FLOPs, parameters,
+    the settings that vary, every metric, seconds, state and path.
+
+    Args:
+        study: its name, for the newest plan of it, or its folder's in `outputs`/studies.
+    Raises:
+        ValueError: nothing of that name is planned there, or its plan is not one.
+    """
+    from vitcli.analysis.results import load as load_results
+    from vitcli.analysis.rows import rows
+    from vitcli.study.plan import newest
+
+    return rows(load_results(newest(study, Path(outputs)), Path(outputs) / "runs"))
 
 
 def _pair(img_size: int | tuple[int, int]) -> tuple[int, int]:

@@ -6,6 +6,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,14 +17,17 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from vitcli.compose import compose
-from vitcli.config import RunConfig
+from vitcli.config import FinetuneConfig, RunConfig
 from vitcli.data import Batch, DataSource, build_data
 from vitcli.models import build_model
+from vitcli.perf import train_flops
 from vitcli.progress import measuring
 from vitcli.trainer import Trainer, find_device
 
 ROUNDS = 9  # each round times every contestant once, so that a drift of the machine hits all alike
 SECONDS = 0.3  # of a contestant in a round
+_TIMED_STEPS = 5  # of each model in `vitcli plan --time`
+_TIMED_FLOPS = 4e11  # of one timed step at most: a second or so on two cores
 
 # The laptop's model, and a deep narrow one: D = 192, 12 layers, 65 tokens.
 SHAPES = {
@@ -35,9 +39,9 @@ SHAPES = {
 class Fixed(DataSource):
     """A data set that is one batch: what is left is the step."""
 
-    def __init__(self, data: DataSource, batch: tuple[Tensor, Tensor]) -> None:
-        self.num_classes, self.train_size, self.val_size = data.num_classes, data.train_size, 0
-        self.device, self._batch = data.device, batch
+    def __init__(self, num_classes: int, batch: tuple[Tensor, Tensor]) -> None:
+        self.num_classes, self.train_size, self.val_size = num_classes, len(batch[1]), 0
+        self.device, self._batch = batch[1].device, batch
 
     def train_batch(self, index: Tensor, draw: Tensor | None = None) -> Batch:
         return self._batch
@@ -65,7 +69,7 @@ def bench(console: Console) -> None:
         data = build_data(config.data, device)
         batch_size = config.train.batch_size
         index = torch.arange(batch_size, device=device)
-        trainer = trainer_of(config, Fixed(data, data.train_batch(index)))
+        trainer = trainer_of(config, Fixed(data.num_classes, data.train_batch(index)))
         timm = partial(_timm_step, config, data.num_classes, data.train_batch(index))
         contestants: dict[str, Callable[[], object]] = {
             "ours": trainer.train_step,
@@ -107,6 +111,34 @@ def step_seconds(trainer: Trainer, steps: int) -> list[float]:
     """Returns the seconds of each of `steps` training steps, after one that does not count."""
     trainer.model.train()
     return [_seconds(trainer.train_step, trainer.device) for _ in range(steps + 1)][1:]
+
+
+def flops_per_second(config: RunConfig) -> float:
+    """Returns the speed of a run's training steps here, in one of the processes of a study.
+
+    No data set is opened but those that are made here, whose images cost a core's time too.
+    """
+    config = replace(config, finetune=FinetuneConfig())
+    steps = replace(config.train, steps=1, images=None, epochs=None)
+    per_image = train_flops(replace(config, train=steps))[1] / config.train.batch_size
+    batch_size = max(1, min(config.train.batch_size, int(_TIMED_FLOPS / per_image)))
+    one = replace(config, train=replace(config.train, batch_size=batch_size, accumulate=1))
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        data = None if config.data.name in ("glyphs", "digits") else _noise(one)
+        seconds = statistics.median(step_seconds(trainer_of(one, data), _TIMED_STEPS))
+    finally:
+        torch.set_num_threads(before)
+    return per_image * batch_size / seconds
+
+
+def _noise(config: RunConfig) -> DataSource:
+    """Returns one batch of noise in a run's shapes, for the time of a step without its data."""
+    data, device, size = config.data, find_device(config), config.train.batch_size
+    images = torch.rand((size, 3, *data.height_width), device=device)
+    labels = torch.arange(size, device=device) % (data.num_classes or 1000)
+    return Fixed(data.num_classes or 1000, (images, labels))
 
 
 def _timm_step(

@@ -134,7 +134,7 @@ def _cifar(side: int) -> tuple[str, str]:
     cifar = _MadeCifar(config.data, device)
     index = torch.randint(cifar.train_size, (config.train.batch_size,), device=device)
     draw = batch_draw(0, cifar.train_size, 0, index)
-    trainer = trainer_of(config, Fixed(cifar, cifar.train_batch(index, draw)))
+    trainer = trainer_of(config, Fixed(cifar.num_classes, cifar.train_batch(index, draw)))
     seconds = side_by_side(
         f"CIFAR-10, {side} pixels",
         {"step": trainer.train_step, "data": lambda: cifar.train_batch(index, draw)},

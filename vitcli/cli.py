@@ -66,8 +66,8 @@ def evaluate(
 
 @app.command()
 def ablate(study: Study, overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
-    """Run a study: plan it, train what is missing, report. scale=gpu, seeds=5, mode=..."""
-    from vitcli.report.build import is_current, write_report
+    """Run a study: plan it, train what is missing, report. scale=gpu, seeds=10, ..."""
+    from vitcli.report.build import write_report
     from vitcli.study.board import states, watch
     from vitcli.study.launch import launch, missing
     from vitcli.study.plan import freeze, make_plan
@@ -81,30 +81,33 @@ def ablate(study: Study, overrides: Overrides = None, config_dir: ConfigDir = No
         if not finished:
             _say(f"stopped; the same command goes on from there ({len(missing(plan))} runs left)")
             raise typer.Exit(130)
-    runs = plan.folder.parent.parent / "runs"
-    if not is_current(plan.folder, runs):
-        write_report(plan.folder, runs)
-    _show_report(plan.folder)
-    for run, status in states(plan.folder).items():
-        if status["state"] != "done":
-            _say(f"{run}: {status['state']}: {status.get('error', 'no result')}")
+    _show_report(write_report(plan.folder, plan.outputs / "runs"))
+    for run in states(plan.folder).values():
+        if run.state != "done":
+            _say(f"{run.id}: {run.state}: {run.error or 'no result'}")
     if missing(plan):
         raise typer.Exit(1)
 
 
 @app.command()
-def plan(study: Study, overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
+def plan(
+    study: Study,
+    overrides: Overrides = None,
+    config_dir: ConfigDir = None,
+    time: Annotated[bool, typer.Option("--time", help="Time a few steps of each model.")] = False,
+) -> None:
     """Show a study's cost and seeds needed; run nothing. flops_per_second=1.5e14: elsewhere."""
     from rich.console import Console
 
-    from vitcli.report.power import seeds_needed
+    from vitcli.analysis.power import lines
+    from vitcli.analysis.results import read_results
     from vitcli.study.estimate import estimate, given_speed
     from vitcli.study.plan import make_plan
 
     speed, rest = given_speed(overrides or [])
     made = make_plan(study, rest, config_dir)
-    Console().print(estimate(made, speed))
-    for line in seeds_needed(made.facts, made.folder.parent.parent / "runs"):
+    Console().print(estimate(made, speed, time))
+    for line in lines(read_results(made.study, made.outputs / "runs")):
         print(line)
 
 

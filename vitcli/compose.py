@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -48,16 +49,51 @@ def compose(
     Raises:
         ValueError: in one line, naming the key, the value and what is allowed.
     """
+    from omegaconf import OmegaConf
+
+    prepared, groups = prepare(overrides, config_dir), _groups(config_dir)
+    with one_line_errors():
+        parsed = _parsed(prepared)
+        single = [o for o in parsed if o.key_or_group not in groups and _is_plain(o)]
+        rest = tuple(o.input_line for o in parsed if o not in single)
+        composed = copy.deepcopy(_composed(rest, config_dir, _last_change(config_dir)))
+        for one in single:  # as Hydra itself does, after its groups
+            OmegaConf.update(composed, one.key_or_group, one.value(), merge=True)
+    return to_config(composed, check)
+
+
+@lru_cache(maxsize=128)
+def _composed(overrides: tuple[str, ...], config_dir: Path | None, last_change: int) -> Any:
+    """Returns what Hydra composes: it takes 0.1 s, and the cells of a study share their groups."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
 
-    overrides = prepare(overrides, config_dir)
+    given = list(overrides)
     if config_dir is not None:
-        overrides.append(f"hydra.searchpath=[{quoted(f'file://{config_dir.resolve()}')}]")
-    with one_line_errors():
-        _register_schema()
-        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            return to_config(hydra_compose("config", overrides), check)
+        given.append(f"hydra.searchpath=[{quoted(f'file://{config_dir.resolve()}')}]")
+    _register_schema()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return hydra_compose("config", given)
+
+
+def _last_change(config_dir: Path | None) -> int:
+    """Returns when a file of the configs was last changed (ns)."""
+    folders = [conf_dir(), *([config_dir] if config_dir else [])]
+    files = (path for folder in folders for path in folder.rglob("*.yaml"))
+    return max((path.stat().st_mtime_ns for path in files), default=0)
+
+
+def _is_plain(override: Any) -> bool:
+    """Returns whether it sets one key of a run's config, `key=value`."""
+    hydra = override.key_or_group.split(".")[0] == "hydra"
+    added = override.is_add() or override.is_force_add() or override.is_delete()
+    return not (hydra or added or override.is_sweep_override() or override.package is not None)
+
+
+def _parsed(overrides: Sequence[str]) -> list[Any]:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    return list(OverridesParser.create().parse_overrides(list(overrides)))
 
 
 def to_config(composed: Any, check: Callable[[RunConfig], None] = validate) -> RunConfig:
@@ -189,10 +225,8 @@ def prepare(overrides: Sequence[str], config_dir: Path | None = None) -> list[st
     Raises:
         ValueError: for an unknown key or option, naming the nearest known one.
     """
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
     with one_line_errors():
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
+        parsed = _parsed(overrides)
     groups, known = _groups(config_dir), known_keys(config_dir)
     for override in parsed:
         key = override.key_or_group

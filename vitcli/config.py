@@ -289,6 +289,13 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean '{match[0]}'?" if match else ""
 
 
+def choose(key: str, value: str, known: Iterable[str]) -> None:
+    """Raises ValueError, naming what there is and what is nearest, unless the value is known."""
+    there = list(known)
+    if value not in there:
+        raise ValueError(f"{key}={value}: choose from {', '.join(there)}{nearest(value, there)}")
+
+
 def backbone_stride(stem: StemConfig, patch_size: int) -> int:
     """Returns the stride (pixels) of a hybrid's feature map: its root's, doubled by stages."""
     root = 4 if stem.root == "imagenet" else 1

@@ -79,3 +79,11 @@ def _json_lines(total: int) -> Callable[[dict[str, Any]], None]:
             print(json.dumps(record), flush=True)
 
     return show
+
+
+def duration(seconds: float) -> str:
+    """Returns the time in the unit that suits it: seconds to days."""
+    for unit, length, until in (("s", 1, 120), ("min", 60, 120), ("h", 3600, 72)):
+        if seconds / length < until:
+            return f"{seconds / length:,.0f} {unit}"
+    return f"{seconds / 86400:,.0f} days"

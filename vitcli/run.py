@@ -26,7 +26,7 @@ from vitcli.compose import dump
 from vitcli.config import RunConfig, run_id
 from vitcli.data import build_data
 from vitcli.evals import Evaluator, build_evals, measure
-from vitcli.evals.classification import Classification
+from vitcli.evals.classification import OF_BOTH, Classification
 from vitcli.files import read_json, write_json, write_text
 from vitcli.models import build_model
 from vitcli.progress import progress
@@ -135,9 +135,9 @@ def _result(
         last = metrics
         if trainer.best.step < trainer.num_steps:
             last = dict(Classification(trainer.data, device).run(trainer.last))
-        kinds = ("val/top1", "train/top1", "gap/top1")
-        metrics |= {f"last/{name}": last[name] for name in kinds}
-    parameters, macs = perf.count(trainer.trained, config.data.height_width)
+        metrics |= {f"last/{name}": last[name] for name in OF_BOTH}
+    size, classes = config.data.height_width, trainer.data.num_classes
+    parameters, macs = perf.count(config, size, classes)
     images = trainer.num_steps * config.train.batch_size
     return {
         "run_id": trainer.folder.name,

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from vitcli.config import DataConfig, EvalsConfig, RunConfig
 from vitcli.data import DataSource, build_data
 from vitcli.evals import build_evals
-from vitcli.evals.classification import Classification
+from vitcli.evals.classification import OF_BOTH, Classification
 
 CPU = torch.device("cpu")
 
@@ -62,8 +62,9 @@ def test_training_images_are_as_many_as_validation_has(train_size: int, seen: in
 def test_no_top5_where_it_would_be_one(classes: int) -> None:
     data = Fixed(torch.zeros(10, classes), torch.zeros(10, dtype=torch.int64))
     results = dict(Classification(data, CPU).run(nn.Identity()))
-    assert set(results) == {"val/top1", "val/loss", "train/top1", "gap/top1"}
+    assert set(results) == set(OF_BOTH)
     assert results["val/loss"] == pytest.approx(math.log(classes))
+    assert results["gap/loss"] == results["val/loss"] - results["train/loss"]
 
 
 class Moody(nn.Module):

@@ -15,7 +15,8 @@ from vitcli.config import DataConfig, EvalsConfig, RunConfig
 from vitcli.data import Batch, build_data
 from vitcli.data.digits import Digits
 from vitcli.evals import build_evals
-from vitcli.evals.fewshot import FewShot, _pixels, draw_supports, ridge_scores
+from vitcli.evals.fewshot import FewShot
+from vitcli.evals.ridge import draw_supports, pixels, ridge_scores
 
 CPU = torch.device("cpu")
 
@@ -106,11 +107,11 @@ def test_references_are_the_model_before_training_and_the_pixels_themselves() ->
 
 def test_large_images_are_averaged_for_their_pixels() -> None:
     images = torch.rand(2, 3, 64, 48)
-    found = _pixels(images).view(2, 3, 32, 32)
+    found = pixels(images).view(2, 3, 32, 32)
     torch.testing.assert_close(found[:, :, 0, 0], images[:, :, :2, :2].mean((2, 3)))
     torch.testing.assert_close(found[:, :, 1, 1], images[:, :, 2:4, 1:3].mean((2, 3)))
     small = torch.rand(2, 3, 8, 8)
-    assert torch.equal(_pixels(small), small.flatten(1))
+    assert torch.equal(pixels(small), small.flatten(1))
 
 
 def test_letters_are_classes_that_upstream_has_not() -> None:
@@ -231,7 +232,7 @@ def test_the_next_image_stands_in_for_a_broken_one() -> None:
         EvalsConfig(downstream="digits", shots=[3], draws=2), "digits", data, 0, CPU
     )
     data.hole = int(rows[0, 4])
-    left, needed, features = evaluator._supports(lambda images: images[:, 0].flatten(1))
+    left, needed, features = evaluator._probe._supports(lambda images: images[:, 0].flatten(1))
     assert left[data.hole] == -1
     assert (left != labels).sum() == 1
     assert data.hole not in needed

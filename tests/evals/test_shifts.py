@@ -14,7 +14,8 @@ from vitcli.compose import compose
 from vitcli.config import DataConfig
 from vitcli.data import Batch, DataSource, build_data
 from vitcli.evals import build_evals
-from vitcli.evals.shifts import Shifts, _overlap
+from vitcli.evals.shifts import Shifts
+from vitcli.evals.translate import _overlap
 from vitcli.models import build_model
 
 CPU = torch.device("cpu")

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from made_up import with_run, write
 from playwright.sync_api import Browser, sync_playwright
 
+from vitcli.analysis.results import Results
 from vitcli.report.build import write_index
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
-Make = Callable[..., tuple[Path, Path]]
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -29,13 +30,16 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def pages(make: Make, whole: dict[str, Any], curve: dict[str, Any]) -> dict[str, Path]:
+def pages(whole: Results, curve: Results, tmp_path: Path) -> dict[str, Path]:
     """Returns the pages of a study in bars, of one in curves, and of both."""
-    whole["relative-stem"][1] = {"state": "failed", "error": "out of memory " * 20}
-    make(whole, sources={"run-none-stem-s1": ["1-D (stem)"]})
-    _, runs_dir = make(**curve)
-    write_index(runs_dir.parent)
-    studies = runs_dir.parent / "studies"
+    error = "out of memory " * 20
+    write(with_run(whole, "relative-stem-c0-1", state="failed", error=error, metrics={}), tmp_path)
+    write(curve, tmp_path)
+    for run in curve.runs:
+        log = "".join(f'{{"step": {step}, "loss": {3 - step / 10}}}\n' for step in range(1, 11))
+        (tmp_path / "runs" / run / "metrics.jsonl").write_text(log)
+    write_index(tmp_path)
+    studies = tmp_path / "studies"
     return {
         "bars": studies / "pos-emb-laptop" / "report" / "report.html",
         "curve": studies / "data-scaling-laptop" / "report" / "report.html",
@@ -64,21 +68,24 @@ def test_pages_open_quietly_and_fit(
         assert wide <= width, f"{name} scrolls sideways"
         dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert dark == ("rgb(22, 24, 27)" if scheme == "dark" else "rgb(255, 255, 255)")
+        page.evaluate("document.querySelectorAll('details').forEach(x => { x.open = true })")
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= width, f"{name} scrolls sideways with all details open"
         figures = page.locator("figure svg")
-        assert figures.count() == (name != "index")
+        assert figures.count() == {"bars": 2, "curve": 3, "index": 0}[name]
         for figure in figures.all():
             box = figure.bounding_box()
             assert box is not None
             assert box["width"] > 300
-            assert box["height"] > 150
-            # Glyphs are found by their ids: a name lost in the change of ids has no size.
-            glyphs = figure.locator("use").all()[:20]
+            assert box["height"] > 100
+            # Glyphs are found by their ids: a lost name has no size, nor has a space (3).
+            glyphs = figure.locator("use[href*=DejaVu]:not([href$='-3'])").all()[:20]
             assert len(glyphs) == 20
             assert all((glyph.bounding_box() or {"height": 0})["height"] > 0 for glyph in glyphs)
         page.close()
 
 
-def test_the_index_leads_to_the_reports_and_these_to_their_runs(
+def test_the_index_leads_to_the_reports_and_a_verdict_to_its_details(
     browser: Browser, pages: dict[str, Path]
 ) -> None:
     page = browser.new_page()
@@ -86,8 +93,10 @@ def test_the_index_leads_to_the_reports_and_these_to_their_runs(
     page.get_by_role("link", name="Position embedding").click()
     assert page.url == pages["bars"].as_uri()
     assert page.get_by_role("heading", level=1).inner_text() == "Position embedding: kind and place"
-    page.get_by_role("link", name="result").first.click()
-    assert "run-none-stem-s0/result.json" in page.url
+    tested = page.get_by_text("Tested: 5-shot linear top-1").first
+    assert not tested.is_visible()
+    page.get_by_role("link", name="A statement.").first.click()
+    tested.wait_for(state="visible", timeout=5000)
     page.close()
 
 

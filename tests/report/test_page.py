@@ -1,22 +1,22 @@
-"""The page: one file, nothing of a label read as markup, every id once, light and dark."""
+"""The page: one file, nothing of a label read as markup, every id once, verdicts first."""
 
 from __future__ import annotations
 
 import itertools
 import re
 from collections import Counter
-from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
+from made_up import with_run, with_study, write
 
-from vitcli.report import page, tables
+from vitcli.analysis.results import Results
+from vitcli.report import render
 from vitcli.report.build import write_index, write_report
-from vitcli.report.collect import load
+from vitcli.schema import Axis, Metric, XAxis
 
-Make = Callable[..., tuple[Path, Path]]
 HOSTILE = "<script>alert('&amp; \"%_$|x')</script> {{ 7 * 7 }} --> ]]> </style> a_b $y$ \\ ~^#`"
 VOID = {"meta", "link", "br"}
 
@@ -48,90 +48,122 @@ class Parsed(HTMLParser):
         self.text += data
 
 
-def hostile(plan: dict[str, Any]) -> dict[str, Any]:
-    """Returns the plan's arguments with every text in it hostile."""
-    named = [{"rows": plan["rows"]}, {"columns": plan["columns"]}]
-    labels = {
-        key: [x | {"label": f"{x['label']} {HOSTILE}"} for x in of]
-        for one in named
-        for key, of in one.items()
-    }
-    texts = dict.fromkeys(("title", "metric_label", "setting", "mode", "scale"), HOSTILE)
-    claims = [c | dict.fromkeys(("id", "statement", "where"), HOSTILE) for c in plan["claims"]]
-    paper = plan["paper"] | {"where": HOSTILE, "metric": HOSTILE}
-    return plan | labels | texts | {
-        "claims": claims,
-        "paper": paper,
-        "x": {"of": "column", "label": HOSTILE},
-        "tables": {"val/top1": HOSTILE},
-        "differences": [HOSTILE],
-        "overrides": [HOSTILE],
-        "sources": {"../<b>": [HOSTILE]},
-    }  # fmt: skip
+def page(found: Results, outputs: Path) -> Path:
+    return write_report(write(found, outputs), outputs / "runs") / "report" / "report.html"
+
+
+def hostile(found: Results) -> Results:
+    """Returns the study with every text in it hostile."""
+    study = found.study
+    return with_study(
+        with_run(found, "vit_nano-c0-0", state="failed", error=HOSTILE, metrics={}),
+        title=HOSTILE,
+        setting=HOSTILE,
+        rows={key: Axis(f"{axis.label} {HOSTILE}") for key, axis in study.rows.items()},
+        columns={k: Axis(f"{c.label} {HOSTILE}", c.value) for k, c in study.columns.items()},
+        claims=[replace(c, id=HOSTILE, statement=HOSTILE, where=HOSTILE) for c in study.claims],
+        paper=replace(study.paper, where=HOSTILE, metric=HOSTILE),
+        metrics={"m": Metric(HOSTILE), "val/top1": Metric(HOSTILE)},
+        differences=[HOSTILE],
+        overrides=[HOSTILE],
+        methods={HOSTILE: HOSTILE},
+        sources={"../<b>": [HOSTILE]},
+    )
 
 
 @pytest.mark.parametrize("figure", ["bars", "curve"])
-def test_hostile_labels_stay_text(make: Make, curve: dict[str, Any], figure: str) -> None:
-    curve["runs"]["vit_nano-c1000"] = {
-        0: {"state": "failed", "error": HOSTILE},
-        1: 0.5,
-    }
-    study_dir, runs_dir = make(**hostile(curve) | {"figure": figure})
-    report = write_report(study_dir, runs_dir)
-    write_index(runs_dir.parent)
+def test_hostile_labels_stay_text(curve: Results, tmp_path: Path, figure: str) -> None:
+    x = XAxis("column", HOSTILE) if figure == "curve" else None
+    of = "slope" if figure == "curve" else "difference"
+    pairs = curve.study.claims[0].pairs if x else [["vit_nano-c0", "bit_nano-c1"]]
+    claims = [replace(curve.study.claims[0], of=of, pairs=pairs)]
+    report = page(hostile(with_study(curve, claims=claims, x=x)), tmp_path)
+    write_index(tmp_path)
     plain = " ".join(HOSTILE.split())
-    for path in (report, runs_dir.parent / "studies" / "index.html"):
+    for path in (report, tmp_path / "studies" / "index.html"):
         parsed = Parsed(path.read_text())
-        assert "script" not in [tag for tag, _ in parsed.tags]
-        assert "b" not in [tag for tag, _ in parsed.tags]
-        assert parsed.text.count(plain) >= 3
-    latex = (report.parent / "table-val-top1.tex").read_text()
-    assert tables.escape_latex(HOSTILE) in latex
+        assert not {"script", "b"} & {tag for tag, _ in parsed.tags}
+        assert parsed.text.count(plain) >= 2
+    latex = (report.parent / "tables.tex").read_text()
+    assert render.escape_latex(HOSTILE) in latex
     assert not re.search(r"(?<!\\)[$&](?!\\pm\$)", latex.replace(" & ", "").replace(r"$\pm$", ""))
     markdown = (report.parent / "report.md").read_text()
     assert "<script>" not in markdown.replace(r"\<", "")
-    rows = [line for line in markdown.splitlines() if line.startswith("| ViT nano")]
-    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in rows if "run-" in line}) == 1
+    rows = [line for line in markdown.splitlines() if line.startswith("| VIT\\_NANO")]
+    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in rows}) == 1
 
 
-def test_the_page_is_one_file_that_asks_for_nothing(make: Make, whole: dict[str, Any]) -> None:
-    text = write_report(*make(whole)).read_text()
+def test_the_page_is_one_file_that_asks_for_nothing(whole: Results, tmp_path: Path) -> None:
+    path = page(whole, tmp_path)
+    text = path.read_text()
     tags = Parsed(text).tags
     assert not {"script", "img", "iframe"} & {tag for tag, _ in tags}
     assert [a["href"] for tag, a in tags if tag == "link"] == ["data:,"]
     assert "http" not in re.sub(r"<svg.*?</svg>", "", text, flags=re.S)
     assert "@import" not in text
     assert "url(http" not in text
-    relative = [a["href"] or "" for tag, a in tags if tag == "a"]
-    assert "../../../runs/run-none-stem-s0/" in relative
-    assert not any("//" in link for link in relative)
 
 
-def test_structure_for_those_who_cannot_see_it(make: Make, curve: dict[str, Any]) -> None:
-    tags = Parsed(write_report(*make(**curve)).read_text()).tags
+def test_no_link_is_dead_or_leads_out_of_the_report(whole: Results, tmp_path: Path) -> None:
+    """A report is a folder that can be moved, and committed without its runs."""
+    path = page(whole, tmp_path)
+    tags = Parsed(path.read_text()).tags
+    ids = {a["id"] for _, a in tags if "id" in a}
+    links = [a["href"] or "" for tag, a in tags if tag == "a"]
+    assert len(links) > 6
+    for link in links:
+        found = link[1:] in ids if link.startswith("#") else (path.parent / link).is_file()
+        assert found, link
+        assert ".." not in link
+    markdown = (path.parent / "report.md").read_text()
+    for link in re.findall(r"\]\((.*?)\)", markdown):
+        assert (path.parent / link).is_file(), link
+
+
+@pytest.mark.parametrize("study", ["whole", "curve"])
+def test_structure_for_those_who_cannot_see_it(
+    study: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    found: Results = request.getfixturevalue(study)
+    tags = Parsed(page(found, tmp_path).read_text()).tags
     assert ("html", {"lang": "en"}) in tags
     levels = [int(tag[1]) for tag, _ in tags if re.fullmatch(r"h\d", tag)]
     assert levels[0] == 1
     assert levels.count(1) == 1
     assert all(b - a <= 1 for a, b in itertools.pairwise(levels))
     assert all(a.get("scope") in ("col", "row") for tag, a in tags if tag == "th")
-    (svg,) = [a for tag, a in tags if tag == "svg"]
-    assert svg["role"] == "img"
-    assert "5-shot linear top-1 on digits against Images upstream" in (svg["aria-label"] or "")
+    svgs = [a for tag, a in tags if tag == "svg"]
+    assert [svg["role"] for svg in svgs] == ["img", "img"]
+    assert svgs[1]["aria-label"] == (
+        "5-shot linear top-1 on digits of none, 1-D, 2-D, relative, over stem, every layer, "
+        "every layer, shared"
+        if study == "whole"
+        else "5-shot linear top-1 on digits of VIT_NANO, VIT_MICRO, BIT_NANO, BIT_MICRO, HYBRID, "
+        "over Images"
+    )
     ids = Counter(a["id"] for _, a in tags if "id" in a)
     assert max(ids.values()) == 1
     wanted = [a["href"] for tag, a in tags if tag == "use"]
     assert {x.removeprefix("#") for x in wanted if x} <= set(ids)
 
 
-def test_verdicts_come_first_with_their_numbers(make: Make, whole: dict[str, Any]) -> None:
-    text = Parsed(write_report(*make(whole)).read_text()).text
-    order = [text.index(f"\n{part}\n") for part in ("Verdicts", "Results", "Methods", "Runs")]
+def test_verdicts_come_first_with_their_numbers(whole: Results, tmp_path: Path) -> None:
+    text = Parsed(page(whole, tmp_path).read_text()).text
+    order = [text.index(f"\n{part}\n") for part in ("Verdicts", "Results", "Details")]
     assert order == sorted(order)
     opening = " ".join(text[order[0] : order[1]].split())
-    for said in ("✓ reproduced", "effect+0.1", "n3", "margin±0.04", "detectable0.0"):
+    assert opening.startswith("Verdicts ✓ reproduced A statement. 1-D (stem) is 0.15")
+    for said in (
+        "above none (stem)",
+        "claimed: above +0.040",
+        "the paper: +0.028",
+        "interval +0.1",
+    ):
         assert said in opening
-    assert "paper+0.028" in opening
+    details = " ".join(text[order[2] :].split())
+    for said in ("p for< 0.001", "p against1", "seeds5", "Without training: raw pixels 0.400"):
+        assert said in details
+    assert "Tested: 5-shot linear top-1 on digits: 1-D (stem) is at least 0.040 above" in details
 
 
 def test_two_figures_share_no_id_and_wear_the_page_s_colours() -> None:
@@ -141,7 +173,7 @@ def test_two_figures_share_no_id_and_wear_the_page_s_colours() -> None:
         b'<metadata>made today</metadata><defs><style type="text/css">*{fill:none}</style></defs>'
         b'<g id="a" clip-path="url(#p)"><use xlink:href="#a" style="fill: #222222"/></g></svg>'
     )
-    first, second = (page.inline(svg, prefix, 'say "x" <y>') for prefix in ("f1-", "f2-"))
+    first, second = (render.inline(svg, prefix, 'say "x" <y>') for prefix in ("f1-", "f2-"))
     assert (
         '<g id="f1-a" clip-path="url(#f1-p)"><use href="#f1-a" style="fill: var(--ink)" />' in first
     )
@@ -152,9 +184,14 @@ def test_two_figures_share_no_id_and_wear_the_page_s_colours() -> None:
     assert "figure svg *{fill:none}" in first
 
 
-def test_the_same_files_give_the_same_page(make: Make, whole: dict[str, Any]) -> None:
-    study_dir, runs_dir = make(whole)
-    first = write_report(study_dir, runs_dir).read_bytes()
-    assert write_report(study_dir, runs_dir).read_bytes() == first
-    assert str(study_dir.parent).encode() not in first
-    assert load(study_dir, runs_dir).title.encode() in first
+def test_latex_is_of_balanced_booktabs_tables(whole: Results, tmp_path: Path) -> None:
+    text = (page(whole, tmp_path).parent / "tables.tex").read_text()
+    lines = text.splitlines()
+    assert lines.count(r"\begin{tabular}{lccc}") == lines.count(r"\end{tabular}") == 2
+    rows = [line for line in lines if line.endswith(r"\\")]
+    assert len(rows) == 5 + 2 + 5  # with a row a null
+    assert all(line.count(" & ") == 3 for line in rows)
+    bare = text.replace(r"\{", "").replace(r"\}", "")
+    assert bare.count("{") == bare.count("}")
+    assert r"$\pm$" in text
+    assert "±" not in text

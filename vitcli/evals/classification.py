@@ -3,28 +3,71 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import nn
-from torch.nn import functional as F
-
-from vitcli.data import DataSource
+from vitcli.config import RunConfig
 from vitcli.evals.evaluator import Evaluator
-from vitcli.evals.inference import batches, inference, top1
+from vitcli.schema import Metric
+from vitcli.sets import named, sizes, words
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from vitcli.data import DataSource
+
+# Of the last weights too, where training keeps the best (train.keep=best).
+OF_BOTH = ("val/top1", "train/top1", "gap/top1", "val/loss", "train/loss", "gap/loss")
 
 
 class Classification(Evaluator):
     """Yields val/top1, val/top5 (fractions) and val/loss (nats), means over the validation images.
 
-    With five classes or fewer there is no val/top5: it would be 1 by definition. train/top1 is of
-    the first training images, not augmented, as many as validation has; gap/top1, over-fitting, is
-    what it is above val/top1.
+    With five classes or fewer there is no val/top5: it would be 1 by definition. train/top1 and
+    train/loss are of the first training images, not augmented, as many as validation has. Two gaps
+    measure over-fitting: gap/top1 = train/top1 - val/top1, which once the training images are
+    learned by heart (train/top1 = 1) is no more than 1 - val/top1, and gap/loss = val/loss -
+    train/loss.
     """
 
     def __init__(self, data: DataSource, device: torch.device) -> None:
         self._data, self._device = data, device
-        self._ranks = {"val/top1": 1, "val/top5": 5} if data.num_classes > 5 else {"val/top1": 1}
+
+    @classmethod
+    def metrics(cls, config: RunConfig) -> dict[str, Metric]:
+        """Returns the metrics of upstream images, or of those that are fine-tuned on."""
+        tuned = config.finetune.source is not None
+        of = f"on {words(named(config.data))} after fine-tuning" if tuned else "upstream"
+        top1 = f"top-1 {of}" if tuned else "upstream validation top-1"
+        found = {
+            "val/top1": Metric(top1, scratch=tuned, transferred=tuned),
+            "val/loss": Metric(f"validation loss {of}", lower_is_better=True, scratch=tuned),
+            "train/top1": Metric(f"training top-1 {of}"),
+            "train/loss": Metric(f"training loss {of}", lower_is_better=True),
+            "gap/top1": Metric(f"training minus validation top-1 {of}", lower_is_better=True),
+            "gap/loss": Metric(f"validation minus training loss {of}", lower_is_better=True),
+        }
+        if config.data.num_classes is None or config.data.num_classes > 5:
+            found["val/top5"] = Metric(f"validation top-5 {of}")
+        if config.train.keep == "best":
+            for name in OF_BOTH:
+                label, low = found[name].label, found[name].lower_is_better
+                found[f"last/{name}"] = Metric(f"{label}, at the last weights", low)
+        return found
+
+    @classmethod
+    def images(cls, config: RunConfig) -> int:
+        """Returns both parts', twice and the looks during training where the best is kept."""
+        train, val = sizes(config.data)
+        once = (val or 0) + min(val or 0, train or val or 0)
+        return 2 * once + 10 * (val or 0) if config.train.keep == "best" else once
+
+    @classmethod
+    def build(
+        cls, config: RunConfig, data: DataSource, device: torch.device
+    ) -> list[Classification]:
+        """Returns the one that every run has."""
+        return [cls(data, device)]
 
     def protocol(self) -> dict[str, Any]:
         """Returns the parts of the measurement that its numbers depend on."""
@@ -36,18 +79,16 @@ class Classification(Evaluator):
 
     def run(self, model: nn.Module) -> Iterator[tuple[str, float]]:
         """Yields (name, value)."""
-        sums = dict.fromkeys([*self._ranks, "val/loss"], 0.0)
-        seen = 0  # less than val_size where images could not be decoded
-        with inference(model, self._device):
-            for images, labels in batches(self._data, "val"):
-                logits = model(images)
-                best = logits.topk(max(self._ranks.values())).indices
-                for name, rank in self._ranks.items():
-                    sums[name] += (best[:, :rank] == labels[:, None]).sum().item()
-                seen += len(labels)
-                sums["val/loss"] += F.cross_entropy(logits, labels, reduction="sum").item()
-        for name, total in sums.items():
-            yield name, total / seen
-        train = top1(model, self._data, "train", self._device, self._data.val_size)
-        yield "train/top1", train
-        yield "gap/top1", train - sums["val/top1"] / seen
+        from vitcli.evals.inference import scores
+
+        data, device = self._data, self._device
+        val = scores(model, data, "val", device)
+        train = scores(model, data, "train", device, data.val_size)
+        yield "val/top1", val.top1
+        if data.num_classes > 5:
+            yield "val/top5", val.top5
+        yield "val/loss", val.loss
+        yield "train/top1", train.top1
+        yield "train/loss", train.loss
+        yield "gap/top1", train.top1 - val.top1
+        yield "gap/loss", val.loss - train.loss

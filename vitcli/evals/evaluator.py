@@ -1,19 +1,45 @@
-"""What every evaluator offers."""
+"""What every evaluator offers. Planning reads it, so it does not import torch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from torch import nn
-
+from vitcli.config import RunConfig
 from vitcli.progress import measuring
+from vitcli.schema import Metric
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from vitcli.data import DataSource
 
 Metrics = Iterator[tuple[str, float]]
 
 
 class Evaluator(Protocol):
-    """A measurement. It changes neither the model's mode nor the random state."""
+    """A measurement. It changes neither the model's mode nor the random state.
+
+    Its three class methods say, of a run's config, what it will yield and what that costs.
+    """
+
+    @classmethod
+    def metrics(cls, config: RunConfig) -> dict[str, Metric]:
+        """Returns all that a run of this config is given by it, by name; nothing if not asked."""
+        ...
+
+    @classmethod
+    def images(cls, config: RunConfig) -> int:
+        """Returns how many images go through the model, as far as that is known beforehand."""
+        ...
+
+    @classmethod
+    def build(
+        cls, config: RunConfig, data: DataSource, device: torch.device
+    ) -> Sequence[Evaluator]:
+        """Returns those that the config asks for. Raises ValueError if the data do not suit."""
+        ...
 
     def protocol(self) -> dict[str, Any]:
         """Returns the parts of the measurement that its numbers depend on, JSON values."""

@@ -8,32 +8,33 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
-
-from vitcli.config import EvalsConfig
-from vitcli.data import DataSource
-from vitcli.data.counter import bits
+from vitcli.config import AugmentConfig, EvalsConfig, RunConfig
 from vitcli.evals.evaluator import Evaluator
-from vitcli.evals.inference import BATCH, batches, inference
+from vitcli.rules import NUM_CLASSES, OWN
+from vitcli.schema import Metric
+from vitcli.sets import sizes, words
 
-_STREAM = 0xFE35  # of this module's random numbers; draw d has the d-th from here
-_BIAS = 100.0  # the constant feature; at this size, the penalty on its weight is next to nothing
-_PIXELS = 32  # of a side, of the raw pixels as features: 3,072 numbers, 2.5 GB for ImageNet 5-shot
-_Features = Callable[[Tensor], Tensor]  # of images (B, 3, S, S): (B, D)
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from vitcli.data import DataSource
+
+_LETTERS, _TO_DRAW_FROM, _TO_TEST_ON = 20, 100, 50  # classes of `letters`, images of each
 
 
 class FewShot(Evaluator):
     """Yields fewshot/<data>/<k>shot, the mean top-1 over the draws, and ..._sd, their sd.
 
     One draw has no sd. The features are those that the model's head is given. The draws depend on
-    the seed alone, so two models are compared on the same images; fewer shots are part of more.
-    As references, untrained/... is the same of the model before its first step, and pixels/... of
-    no model: the features are the images, averaged down to 32 pixels a side if they are larger.
+    the data's seed alone, so two models are compared on the same images; fewer shots are part of
+    more. As references, untrained/... is the same of the model before its first step, and
+    pixels/... of no model: the features are the images, averaged down to 32 pixels a side if they
+    are larger.
     """
 
     def __init__(
@@ -44,12 +45,57 @@ class FewShot(Evaluator):
         Raises:
             ValueError: evals.l2 is 0, or evals.shots is more than the images that a class has.
         """
+        from vitcli.evals.ridge import Probe
+
         if config.l2 <= 0:
             raise ValueError(f"evals.l2={config.l2}: must be above 0 for a unique solution")
         self._config, self._name, self._data = config, name, data
         self._seed, self._device = seed, device
-        self._labels = data.labels("train", torch.arange(data.train_size, device=data.device))
-        self._check(self._labels)
+        self._probe = Probe(data, config.shots, config.draws, seed, config.l2)
+        self._probe.check(f"evals.downstream={name}")
+
+    @classmethod
+    def metrics(cls, config: RunConfig) -> dict[str, Metric]:
+        """Returns, of each set and number of shots, the model's top-1 and its two references'."""
+        tuned = config.finetune.source is not None
+        before = "before fine-tuning" if tuned else "untrained"
+        found = {}
+        for name in config.evals.sets:
+            for shots in config.evals.shots:
+                suffix = f"{name}/{shots}shot"
+                label = f"{shots}-shot linear top-1 on {words(name)}"
+                nulls = {"raw pixels": f"pixels/{suffix}", before: f"untrained/{suffix}"}
+                only_pixels = {"raw pixels": nulls["raw pixels"]}
+                found[f"fewshot/{suffix}"] = Metric(label, nulls=nulls, transferred=True)
+                found[f"pixels/{suffix}"] = Metric(f"{label}, of raw pixels")
+                untrained = Metric(f"{label}, {before}", nulls=only_pixels if tuned else {})
+                found[f"untrained/{suffix}"] = untrained
+        if config.evals.draws > 1:
+            spread = {f"{n}_sd": Metric(f"{m.label}: sd over draws") for n, m in found.items()}
+            found |= spread
+        return found
+
+    @classmethod
+    def images(cls, config: RunConfig) -> int:
+        """Returns supports and test images of each set, before training and after it."""
+        evals, total = config.evals, 0
+        for name in evals.sets:
+            pool, tested = _LETTERS * _TO_DRAW_FROM, _LETTERS * _TO_TEST_ON
+            classes = _LETTERS
+            if name != "letters":
+                known = sizes(replace(config.data, name=name, size=None, val_size=None))
+                pool, tested = known[0] or 0, known[1] or 0
+                classes = NUM_CLASSES.get(name, 1000)
+            total += 2 * (min(pool, evals.draws * max(evals.shots) * classes) + tested)
+        return total
+
+    @classmethod
+    def build(cls, config: RunConfig, data: DataSource, device: torch.device) -> list[FewShot]:
+        """Returns one for each set. Raises ValueError if a class has less images than shots."""
+        return [
+            cls(config.evals, name, _downstream(config, name, device), config.data.seed, device)
+            for name in config.evals.sets
+        ]
 
     def protocol(self) -> dict[str, Any]:
         """Returns the parts of the measurement that its numbers depend on."""
@@ -69,114 +115,63 @@ class FewShot(Evaluator):
 
     def run(self, model: nn.Module) -> Iterator[tuple[str, float]]:
         """Yields (name, value)."""
-        with inference(model, self._device):
-            results = self._results("fewshot", partial(_pre_logits, model))
-        yield from results
+        from vitcli.evals.ridge import pre_logits
+
+        yield from self._results(model, {"fewshot": partial(pre_logits, model)})
 
     def references(self, untrained: nn.Module) -> Iterator[tuple[str, float]]:
         """Yields (name, value) of raw pixels and of the model before its first step."""
-        with inference(untrained, self._device):
-            results = self._results("pixels", _pixels)
-            results += self._results("untrained", partial(_pre_logits, untrained))
-        yield from results
+        from vitcli.evals.ridge import pixels, pre_logits
 
-    def _results(self, what: str, features: _Features) -> list[tuple[str, float]]:
+        yield from self._results(
+            untrained, {"pixels": pixels, "untrained": partial(pre_logits, untrained)}
+        )
+
+    def _results(
+        self, model: nn.Module, of: dict[str, Callable[[Tensor], Tensor]]
+    ) -> list[tuple[str, float]]:
+        from vitcli.evals.inference import inference
+
         results = []
-        labels, needed, train = self._supports(features)
-        tested = [(features(images).double(), of) for images, of in batches(self._data, "val")]
-        test, answers = (torch.cat(column) for column in zip(*tested, strict=True))
-        for shots in self._config.shots:
-            rows = draw_supports(labels, shots, self._config.draws, self._seed)
-            targets = F.one_hot(labels[rows], self._data.num_classes).to(test) * 2 - 1
-            support = train[torch.searchsorted(needed, rows)]
-            scores = ridge_scores(support, targets, test, self._config.l2)
-            top1 = (scores.argmax(-1) == answers).double().mean(-1).tolist()
-            name = f"{what}/{self._name}/{shots}shot"
-            results.append((name, statistics.fmean(top1)))
-            if len(top1) > 1:
-                results.append((f"{name}_sd", statistics.stdev(top1)))
+        for what, features in of.items():
+            with inference(model, self._device):
+                found = self._probe.top1(features)
+            for shots, top1 in found.items():
+                name = f"{what}/{self._name}/{shots}shot"
+                results.append((name, statistics.fmean(top1)))
+                if len(top1) > 1:
+                    results.append((f"{name}_sd", statistics.stdev(top1)))
         return results
 
-    def _check(self, labels: Tensor) -> None:
-        counts = labels[labels >= 0].bincount(minlength=self._data.num_classes)
-        fewest = int(counts.min())
-        if max(self._config.shots) > fewest:
-            raise ValueError(
-                f"evals.shots={self._config.shots}: evals.downstream={self._name} has "
-                f"at most {fewest} training images in each class"
-            )
 
-    def _supports(self, features: _Features) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns all labels, which images the draws need (N,), ascending, and features (N, D).
+def _downstream(config: RunConfig, name: str, device: torch.device) -> DataSource:
+    """Returns the set of that name, at upstream's image size; `letters`: classes not seen upstream.
 
-        An image that cannot be decoded has label -1, and is drawn no more: in each draw the next
-        of its class stands in for it.
-        """
-        labels = self._labels.clone()
-        while True:
-            draws = draw_supports(labels, max(self._config.shots), self._config.draws, self._seed)
-            needed, found, bad = draws.flatten().bincount().nonzero()[:, 0], [], []
-            chunks = torch.split(needed, BATCH)
-            made = self._data.batches("train", ((chunk,) for chunk in chunks))
-            for chunk, (images, _) in zip(chunks, made, strict=True):
-                found.append(features(images).double())
-                if len(images) < len(chunk):
-                    one_by_one = (
-                        (row, self._data.train_batch(row)) for row in torch.split(chunk, 1)
-                    )
-                    bad += [row for row, (image, _) in one_by_one if not len(image)]
-            if not bad:
-                return labels, needed, torch.cat(found)
-            labels[torch.cat(bad)] = -1
-            self._check(labels)
-
-
-def _pre_logits(model: Any, images: Tensor) -> Tensor:
-    features: Tensor = model.forward_head(model.forward_features(images), pre_logits=True)
-    return features
-
-
-def _pixels(images: Tensor) -> Tensor:
-    height, width = images.shape[-2:]
-    return F.adaptive_avg_pool2d(images, (min(height, _PIXELS), min(width, _PIXELS))).flatten(1)
-
-
-def draw_supports(labels: Tensor, shots: int, draws: int, seed: int) -> Tensor:
-    """Returns rows (draws, classes * shots) of `labels` (N,): random, `shots` of each class.
-
-    A row with label -1 is never drawn, and changes nothing in the order of the others.
+    Its seed is the data's: runs that share it are measured on the same images and draws.
     """
-    images = (labels >= 0).nonzero()[:, 0]
-    labels = labels[images]
-    streams = _STREAM + torch.arange(draws, device=labels.device)
-    shuffled = bits(seed, streams[:, None], images).argsort(dim=1)
-    by_class = shuffled.gather(1, labels[shuffled].argsort(dim=1, stable=True))
-    counts = labels.bincount()
-    first = counts.cumsum(0) - counts
-    rows = first[:, None] + torch.arange(shots, device=labels.device)
-    return images[by_class[:, rows.flatten()]]
+    from vitcli.data import build_data
+    from vitcli.data.glyphs import Glyphs
 
-
-def ridge_scores(support: Tensor, targets: Tensor, test: Tensor, l2: float) -> Tensor:
-    """Returns the scores (..., T, K) of `test` (T, D) by ridge regressions, float64.
-
-    Each regression fits `targets` (..., N, K) on `support` (..., N, D) with penalty `l2` times the
-    squared weights, after both sets' features are z-scored by the support's and given a constant.
-    """
-    mean = support.mean(-2, keepdim=True)
-    sd = support.std(-2, keepdim=True, correction=0) + 1e-5
-    x = F.pad((support - mean) / sd, (0, 1), value=_BIAS)
-    xt = x.mT
-    # (X'X + l2)^-1 X' = X' (XX' + l2)^-1: solve in the smaller of features and examples.
-    if x.shape[-2] < x.shape[-1]:
-        weights = xt @ _solve(x @ xt, l2, targets)
-    else:
-        weights = _solve(xt @ x, l2, xt @ targets)
-    # Not of z-scored test features: those are as many copies of them as there are regressions.
-    slopes = weights[..., :-1, :] / sd.mT
-    return test @ slopes + (_BIAS * weights[..., -1:, :] - mean @ slopes)
-
-
-def _solve(gram: Tensor, l2: float, right: Tensor) -> Tensor:
-    gram.diagonal(dim1=-2, dim2=-1).add_(l2)
-    return torch.cholesky_solve(right, torch.linalg.cholesky(gram))
+    if name == "letters":
+        seen = config.data.num_classes
+        assert seen is not None  # by the rules
+        unseen = replace(
+            config.data,
+            num_classes=_LETTERS,
+            size=_LETTERS * _TO_DRAW_FROM,
+            val_size=_LETTERS * _TO_TEST_ON,
+        )
+        return Glyphs(unseen, device, first=seen)
+    downstream = replace(
+        config.data,
+        name=name,
+        path=config.evals.path if name in OWN else None,
+        alias=None,
+        real_labels=None,
+        stream=False,  # the draws are of any images
+        size=None,
+        val_size=None,
+        num_classes=None,
+        augment=AugmentConfig(),
+    )
+    return build_data(downstream, device)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.nn.functional import cross_entropy
 
 from vitcli.data import Batch, DataSource, Part
 
@@ -46,13 +48,33 @@ def batches(data: DataSource, part: Part, most: int | None = None) -> Iterator[B
     return data.batches(part, orders)
 
 
+@dataclass(frozen=True)
+class Scores:
+    """Means over the images that could be decoded: top-1, top-5 (fractions), loss (nats)."""
+
+    top1: float
+    top5: float
+    loss: float
+
+
+def scores(
+    model: nn.Module, data: DataSource, part: Part, device: torch.device, most: int | None = None
+) -> Scores:
+    """Returns how good `model` is on a part's images, the first `most` or all."""
+    right = among = loss = seen = 0.0
+    with inference(model, device):
+        for images, labels in batches(data, part, most):
+            logits = model(images)
+            best = logits.topk(min(5, data.num_classes)).indices == labels[:, None]
+            right += float(best[:, 0].sum())
+            among += float(best.sum())
+            loss += float(cross_entropy(logits, labels, reduction="sum"))
+            seen += len(labels)
+    return Scores(right / seen, among / seen, loss / seen)
+
+
 def top1(
     model: nn.Module, data: DataSource, part: Part, device: torch.device, most: int | None = None
 ) -> float:
     """Returns how often `model` is right on a part's images, the first `most` or all."""
-    right = seen = 0
-    with inference(model, device):
-        for images, labels in batches(data, part, most):
-            right += int((model(images).argmax(-1) == labels).sum())
-            seen += len(labels)
-    return right / seen
+    return scores(model, data, part, device, most).top1

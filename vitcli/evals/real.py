@@ -9,14 +9,19 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import nn
-
-from vitcli.data.decoded import Decoded
+from vitcli.config import RunConfig
 from vitcli.evals.evaluator import Evaluator
-from vitcli.evals.inference import batches, inference
+from vitcli.schema import Metric
+from vitcli.sets import sizes
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from vitcli.data import DataSource
+    from vitcli.data.decoded import Decoded
 
 _NUMBERED = re.compile(r"ILSVRC2012_val_(\d{8})\.")
 
@@ -38,6 +43,29 @@ class RealLabels(Evaluator):
                 raise ValueError(f"data.real_labels={path}: no labels for {name}")
             self._labels[name] = labels[int(number[1]) - 1]
 
+    @classmethod
+    def metrics(cls, config: RunConfig) -> dict[str, Metric]:
+        """Returns val/real where data.real_labels is set."""
+        if config.data.real_labels is None:
+            return {}
+        tuned = config.finetune.source is not None
+        return {"val/real": Metric("top-1 by reassessed labels", scratch=tuned)}
+
+    @classmethod
+    def images(cls, config: RunConfig) -> int:
+        """Returns the validation images."""
+        return 0 if config.data.real_labels is None else sizes(config.data)[1] or 0
+
+    @classmethod
+    def build(cls, config: RunConfig, data: DataSource, device: torch.device) -> list[RealLabels]:
+        """Returns one where data.real_labels is set."""
+        from vitcli.data.decoded import Decoded
+
+        if config.data.real_labels is None:
+            return []
+        assert isinstance(data, Decoded)  # by the rules
+        return [cls(data, Path(config.data.real_labels), device)]
+
     def protocol(self) -> dict[str, Any]:
         """Returns the parts of the measurement that its numbers depend on."""
         labelled = sum(bool(labels) for labels in self._labels.values())
@@ -45,6 +73,8 @@ class RealLabels(Evaluator):
 
     def run(self, model: nn.Module) -> Iterator[tuple[str, float]]:
         """Yields (name, value)."""
+        from vitcli.evals.inference import batches, inference
+
         guesses: list[int] = []
         with inference(model, self._device):
             for images, _ in batches(self._data, "val"):

@@ -7,21 +7,21 @@ leaves the image at one side is lost, nothing wraps around.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
-
-from vitcli.data import DataSource
+from vitcli.config import RunConfig
 from vitcli.evals.evaluator import Evaluator
-from vitcli.evals.inference import BATCH, batches, inference
+from vitcli.schema import Metric
 
-_DIRECTIONS = ((-2, 1), (-2, -1), (-1, 1), (-1, -1))  # axis, sign
-_CONSTANT = 1e-10  # a feature of less variance says nothing, and is left out
-_Seen = tuple[Tensor, Tensor, Tensor]  # map (B, C, h, w), pooled (B, D), both float64, class (B,)
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from vitcli.data import DataSource
+
+_IMAGES = 250  # a batch
+_DIRECTIONS = 4  # left, right, up, down
 
 
 class Shifts(Evaluator):
@@ -47,13 +47,48 @@ class Shifts(Evaluator):
         self._margin = max(shifts)
         self._pad = self._margin - drawn_margin
 
+    @classmethod
+    def metrics(cls, config: RunConfig) -> dict[str, Metric]:
+        """Returns three of each shift, and two of the model before its first step."""
+        found = {}
+        for pixels in config.evals.shifts:
+            by = f"shift by {pixels} pixel{'s'[: pixels - 1]}"
+            share = Metric(f"share of predictions that a {by} leaves as they are")
+            found[f"shift/{pixels}/consistency"] = share
+            for kind, what in (
+                ("error", f"error of the feature map against its translation, {by}"),
+                ("invariance", f"change of the pooled features, {by}"),
+            ):
+                name = f"shift/{pixels}/{kind}"
+                before = f"untrained/{name}"
+                found[name] = Metric(what, True, nulls={"untrained": before})
+                found[before] = Metric(f"{what}, untrained", True)
+        return found
+
+    @classmethod
+    def images(cls, config: RunConfig) -> int:
+        """Returns a batch, still and in each direction by each shift, before and after training."""
+        shifts = len(config.evals.shifts)
+        return 2 * _IMAGES * (1 + _DIRECTIONS * shifts) if shifts else 0
+
+    @classmethod
+    def build(cls, config: RunConfig, data: DataSource, device: torch.device) -> list[Shifts]:
+        """Returns one where evals.shifts is not empty."""
+        from vitcli.data.glyphs import Glyphs
+
+        if not (shifts := config.evals.shifts):
+            return []
+        margin = max(shifts) if config.data.name == "glyphs" else 0
+        wide = Glyphs(config.data, device, margin=margin) if margin else data
+        return [cls(shifts, wide, margin, device)]
+
     def protocol(self) -> dict[str, Any]:
         """Returns the parts of the measurement that its numbers depend on."""
         return {
             "name": "shifts",
             "shifts": list(self._shifts),
-            "directions": len(_DIRECTIONS),
-            "test_size": min(BATCH, self._data.val_size),
+            "directions": _DIRECTIONS,
+            "test_size": min(_IMAGES, self._data.val_size),
             "margin": "edge pixels repeated" if self._pad else "drawn",
             "unit": "variance of each feature",
             "between_cells": "linear interpolation",
@@ -70,62 +105,13 @@ class Shifts(Evaluator):
                 yield f"untrained/{name}", value
 
     def _results(self, model: nn.Module) -> dict[str, float]:
-        results: dict[str, float] = {}
+        from torch.nn.functional import pad
+
+        from vitcli.evals.inference import batches, inference
+        from vitcli.evals.translate import translated
+
         with inference(model, self._device):
-            ((wide, _),) = batches(self._data, "val", BATCH)
-            wide = F.pad(wide, (self._pad,) * 4, mode="replicate")
-            still = _look(model, _window(wide, self._margin, -1, 0))
-            for shift in self._shifts:
-                moves = []
-                for axis, sign in _DIRECTIONS:
-                    moved = _look(model, _window(wide, self._margin, axis, shift * sign))
-                    stride = (wide.shape[axis] - 2 * self._margin) / still[0].shape[axis]
-                    moves.append(_compare(still, moved, axis, shift * sign / stride))
-                means = torch.tensor(moves, dtype=torch.float64).mean(0).tolist()
-                for name, value in zip(("consistency", "error", "invariance"), means, strict=True):
-                    results[f"shift/{shift}/{name}"] = value
-        return results
-
-
-def _window(wide: Tensor, margin: int, axis: int, shift: int) -> Tensor:
-    """Returns images (B, 3, H, W), their content moved by `shift` pixels along `axis`."""
-    for along in (-2, -1):
-        start = margin - (shift if along == axis else 0)
-        wide = wide.narrow(along, start, wide.shape[along] - 2 * margin)
-    return wide.contiguous()
-
-
-def _look(model: Any, images: Tensor) -> _Seen:
-    features = model.forward_features(images)
-    pooled = model.forward_head(features, pre_logits=True)
-    guess = model.forward_head(features).argmax(-1)
-    if features.ndim == 3:  # a ViT's tokens: the patches' in their places
-        features = features[:, model.num_prefix_tokens :].mT.unflatten(-1, model.grid_size)
-    return features.double(), pooled.double(), guess
-
-
-def _compare(still: _Seen, moved: _Seen, axis: int, cells: float) -> tuple[float, float, float]:
-    """Returns (consistency, error, invariance) after a translation by `cells` of the map."""
-    expected, found = _overlap(still[0], moved[0], axis, cells)
-    error = _in_variances((found - expected).square(), still[0], (0, 2, 3))
-    invariance = _in_variances((moved[1] - still[1]).square(), still[1], (0,))
-    return (moved[2] == still[2]).double().mean().item(), error, invariance
-
-
-def _overlap(still: Tensor, moved: Tensor, axis: int, cells: float) -> tuple[Tensor, Tensor]:
-    """Returns `still` translated by `cells` along `axis`, and `moved`, where both are known."""
-    if cells < 0:
-        still, moved, cells = still.flip(axis), moved.flip(axis), -cells
-    whole, lost = math.floor(cells), math.ceil(cells)
-    size = still.shape[axis] - lost
-    near, far = still.narrow(axis, lost - whole, size), still.narrow(axis, 0, size)
-    return near.lerp(far, cells - whole), moved.narrow(axis, lost, size)
-
-
-def _in_variances(squares: Tensor, features: Tensor, over: tuple[int, ...]) -> float:
-    """Returns the mean of `squares`, each feature's in units of its variance in `features`."""
-    variance = features.var(over, correction=0)
-    varies = variance > _CONSTANT
-    if not varies.any():
-        return 0.0
-    return (squares.mean(over)[varies] / variance[varies]).mean().item()
+            ((wide, _),) = batches(self._data, "val", _IMAGES)
+            wide = pad(wide, (self._pad,) * 4, mode="replicate")
+            moved = translated(model, wide, self._margin, self._shifts)
+        return {f"shift/{name}": value for name, value in moved.items()}

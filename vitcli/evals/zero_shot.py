@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from vitcli.compose import read_config
 from vitcli.config import DataConfig, RunConfig
-from vitcli.data import build_data
 from vitcli.evals.evaluator import Evaluator
-from vitcli.evals.inference import top1
-from vitcli.models.convert import read
+from vitcli.schema import Metric
+from vitcli.sets import sizes
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from vitcli.data import DataSource
 
 
 class ZeroShot(Evaluator):
@@ -37,6 +39,25 @@ class ZeroShot(Evaluator):
             )
         self._data = read_config(path).data
 
+    @classmethod
+    def metrics(cls, config: RunConfig) -> dict[str, Metric]:
+        """Returns both metrics where evals.zero_shot is set and there is a source."""
+        if not config.evals.zero_shot or config.finetune.source is None:
+            return {}
+        label = "upstream top-1 at the new resolution, before any tuning"
+        source = Metric("upstream top-1 at the source's own resolution")
+        return {"zero_shot/val/top1": Metric(label), "zero_shot/source_top1": source}
+
+    @classmethod
+    def images(cls, config: RunConfig) -> int:
+        """Returns validation images at two sizes, of a source's set as large as this one."""
+        return 2 * (sizes(config.data)[1] or 0) if cls.metrics(config) else 0
+
+    @classmethod
+    def build(cls, config: RunConfig, data: DataSource, device: torch.device) -> list[ZeroShot]:
+        """Returns one where evals.zero_shot is set. Raises ValueError for a source not ours."""
+        return [cls(config, device)] if cls.metrics(config) else []
+
     def protocol(self) -> dict[str, Any]:
         """Returns the parts of the measurement that its numbers depend on."""
         sizes = {"img_size": self._config.data.img_size, "source_img_size": self._data.img_size}
@@ -53,6 +74,10 @@ class ZeroShot(Evaluator):
 
     def _top1(self, sized: DataConfig) -> float:
         """Returns the source's accuracy on its own data, at the size of the images of `sized`."""
+        from vitcli.data import build_data
+        from vitcli.evals.inference import top1
+        from vitcli.models.convert import read
+
         source, resize = self._config.finetune.source, self._config.finetune.resize
         assert source is not None
         checkpoint = read(source)

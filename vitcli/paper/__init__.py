@@ -63,6 +63,36 @@ def points(name: str, metric: str) -> dict[str, float]:
     return {key: sum(values) / len(values) for key, values in found.items()}
 
 
+def published(name: str, metric: str, row: str) -> list[tuple[float, float]]:
+    """Returns (x, top-1) of a row that `names` lists: a model of table5, a family of table6."""
+    if name == "table5":
+        return pretraining(metric, row)
+    return [(x, y) for _, x, y in scaling(metric, row)]
+
+
+def names(name: str, metric: str, single: bool) -> list[str]:
+    """Returns what `points` names of a table, or the rows that it has curves of.
+
+    Raises:
+        ValueError: there is no such table, or no such metric in it.
+    """
+    tables = ("table5", "table6", *(("table7",) if single else ()))
+    if name not in tables:
+        raise ValueError(f"paper.table={name}: choose from {', '.join(tables)}")
+    if name == "table6":
+        known = ["average", "real", *FIVE]
+    else:
+        tests = sorted({row["test"] for row in table(name)})
+        known = [*tests, *(["average"] if name == "table7" else [])]
+    if metric not in known:
+        raise ValueError(f"paper.metric={metric}: choose from {', '.join(known)}")
+    if single:
+        return list(points(name, metric))
+    if name == "table6":
+        return list(FAMILIES)
+    return sorted({row["model"] for row in table(name) if row["test"] == metric})
+
+
 def curve(name: str, x: str, y: str, **only: str) -> dict[str, list[tuple[float, float]]]:
     """Returns (x, top-1 in [0, 1]) points, x rising, by family or, in table5, by model.
 

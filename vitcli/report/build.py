@@ -1,69 +1,58 @@
-"""Writes a study's report from its runs' files, and the index of all studies."""
+"""Writes a study's report from its runs' files, and the index of all studies; always anew."""
 
 from __future__ import annotations
 
-import os
+import math
 import re
 from collections.abc import Callable
-from dataclasses import asdict
-from functools import partial
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from vitcli.analysis.results import Results, load
+from vitcli.analysis.rows import to_csv
+from vitcli.analysis.verdicts import Verdict, judge
 from vitcli.files import write_bytes, write_json, write_text
-from vitcli.report import figures, markdown, page, parts, style, tables
-from vitcli.report.claims import Verdict, judge
-from vitcli.report.collect import Study, load
-from vitcli.report.fits import Law
-from vitcli.report.notes import laws
+from vitcli.report import bars, curves, forest, losses, style
+from vitcli.report.content import NO_CLAIM, VerdictLine, about, content, lines
+from vitcli.report.render import inline, render
+from vitcli.report.tables import table, terminal
 
-_COLOURS = {"reproduced": "green", "contradicted": "red", "undecided": "yellow"}
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_COLOURS = {
+    "reproduced": "green", "contradicted": "red", "negligible": "magenta", "undecided": "yellow",
+    "not judged": "dim",
+}  # fmt: skip
+_FORMATS = {"main": ("svg", "png", "pdf"), "forest": ("svg", "png"), "losses": ("svg", "png")}
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A study in the index; of one whose plan cannot be read, its `problem`."""
+
+    folder: str  # name
+    title: str = ""
+    about: str = ""
+    verdicts: list[VerdictLine] = field(default_factory=list)
+    problem: str = ""
 
 
 def write_report(study_dir: Path, runs_dir: Path) -> Path:
-    """Writes `report/` into the study's folder from what its runs have found; returns report.html.
+    """Writes `report/` into the study's folder from what its runs have found; returns the folder.
 
     Raises:
         FileNotFoundError: there is no plan.json.
         ValueError: plan.json does not describe a study; names the file and the key.
     """
-    study = load(study_dir, runs_dir)
-    # Looked at before the files are read: what changes meanwhile makes the report old.
-    seen = _newest_input(study, study_dir, runs_dir)
-    study = load(study_dir, runs_dir)
-    verdicts, out = judge(study), study_dir / "report"
-    for stem, one in _tables(study).items():
-        write_text(out / f"{stem}.md", tables.markdown(one))
-        write_text(out / f"{stem}.csv", tables.to_csv(one))
-        write_text(out / f"{stem}.tex", tables.latex(one))
-    write_json(out / "claims.json", _claims_json(study, verdicts))
-    write_text(out / "claims.md", markdown.claims(verdicts))
-    drawn = {kind: figures.render(study, kind, _fits(study)) for kind in style.KINDS}
-    for kind, data in drawn.items():
-        write_bytes(out / "figures" / f"{study.figure}.{kind}", data)
-    write_text(out / "report.md", markdown.report(study, verdicts, runs_dir))
-    report = out / "report.html"
-    write_text(report, page.report(study, verdicts, runs_dir, drawn["svg"]))
-    os.utime(report, ns=(seen, seen))
-    return report
+    results = load(study_dir, runs_dir)
+    _write(results, judge(results), study_dir / "report", runs_dir)
+    return study_dir
 
 
-def is_current(study_dir: Path, runs_dir: Path) -> bool:
-    """Returns whether the report is whole, and has read all that the plan and its runs now say."""
-    study, out = load(study_dir, runs_dir), study_dir / "report"
-    names = ["claims.json", "claims.md", "report.md", "report.html"]
-    names += [f"{stem}.{kind}" for stem in _tables(study) for kind in ("md", "csv", "tex")]
-    names += [f"figures/{study.figure}.{kind}" for kind in style.KINDS]
-    if not all((out / name).exists() for name in names):
-        return False
-    written = (out / "report.html").stat().st_mtime_ns
-    return written >= _newest_input(study, study_dir, runs_dir)
-
-
-def write_index(outputs: Path) -> list[page.Listed]:
-    """Writes every study's report that is not current, then `studies/index.html`; returns its list.
+def write_index(outputs: Path) -> list[Listed]:
+    """Writes every study's report, then `studies/index.html`; returns its list.
 
     Raises:
         ValueError: nothing is planned in `outputs`.
@@ -72,15 +61,19 @@ def write_index(outputs: Path) -> list[page.Listed]:
     for plan in sorted((outputs / "studies").glob("*/plan.json")):
         folder = plan.parent
         try:
-            if not is_current(folder, runs_dir):
-                write_report(folder, runs_dir)
-            study = load(folder, runs_dir)
-            listed.append(page.Listed(folder.name, study, judge(study)))
+            results = load(folder, runs_dir)
         except ValueError as error:
-            listed.append(page.Listed(folder.name, None, [], str(error).replace(f"{folder}/", "")))
+            problem = str(error).replace(f"{folder}/", "")
+            listed.append(Listed(folder.name, problem=problem))
+            continue
+        verdicts = judge(results)
+        _write(results, verdicts, folder / "report", runs_dir)
+        printed = lines(results, verdicts)
+        listed.append(Listed(folder.name, results.study.title, about(results), printed))
     if not listed:
         raise ValueError(f"nothing is planned in {outputs / 'studies'}")
-    write_text(outputs / "studies" / "index.html", page.index(listed))
+    page = render("index.html", listed=listed, none=NO_CLAIM)
+    write_text(outputs / "studies" / "index.html", page)
     return listed
 
 
@@ -90,72 +83,83 @@ def show(study_dir: Path) -> None:
     from rich.padding import Padding
     from rich.text import Text
 
-    study, console = load(study_dir, study_dir.parent.parent / "runs"), Console()
-    console.print(tables.terminal(study), "")
-    for verdict in judge(study):
-        word = (f"{verdict.verdict}: ", f"bold {_COLOURS[verdict.verdict]}")
+    results, console = load(study_dir, study_dir.parent.parent / "runs"), Console()
+    console.print(terminal(table(results, results.study.metric), results.study.title), "")
+    for verdict in judge(results):
+        word = (f"{verdict.word}: ", f"bold {_COLOURS[verdict.word]}")
         console.print(Text.assemble(word, verdict.claim.statement))
         said = " ".join([verdict.reason, *verdict.notes])
         console.print(Padding(Text(said, "dim"), (0, 0, 1, 2)))
     console.print(Text(str(study_dir / "report" / "report.html")), soft_wrap=True)
 
 
-def show_index(listed: list[page.Listed], outputs: Path) -> None:
+def show_index(listed: list[Listed], outputs: Path) -> None:
     """Prints every study's claims with their verdicts, and where the index is."""
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table("study", "verdict", "effect", "claim")
-    for one in listed:
-        name = Text(one.folder)
-        if one.study is None or not one.verdicts:
-            table.add_row(name, "", "", Text(one.problem or parts.NO_CLAIM))
-        for verdict in one.verdicts:
-            word = Text(verdict.verdict, _COLOURS[verdict.verdict])
-            effect = parts.numbers(verdict)["effect"]
-            table.add_row(name, word, effect, Text(verdict.claim.statement))
-            name = Text("")
     console = Console()
-    console.print(table)
+    for one in listed:
+        console.print(Text(one.folder, "bold"))
+        if not one.verdicts:
+            console.print(Text(f"  {one.problem or NO_CLAIM}"))
+        for line in one.verdicts:
+            word = (f"  {line.word}: ", _COLOURS[line.word])
+            console.print(Text.assemble(word, line.statement, (f" {line.sentence}", "dim")))
     console.print(Text(str(outputs / "studies" / "index.html")), soft_wrap=True)
 
 
-def _fits(study: Study) -> dict[str, Callable[[float], float]]:
-    """Returns the metric as a function of x, of each row that a law can be fitted to.
-
-    Only of a study that claims something of the end of its curves: a law is of data or compute.
-    """
-    found = laws(study) if any(claim.of == "end_slope" for claim in study.claims) else {}
-    return {row: partial(_at, law) for row, law in found.items()}
-
-
-def _at(law: Law, x: float) -> float:
-    return float(law.top1(np.array(x)))
-
-
-def _tables(study: Study) -> dict[str, Study]:
-    """Returns the study by each of its metrics, under its table's file name."""
-    found = {"table": study}
-    for metric, label in study.tables.items():
-        slug = re.sub(r"[^a-z0-9]+", "-", metric.lower()).strip("-")
-        found[f"table-{slug}"] = study.measured_by(metric, label)
-    return found
-
-
-def _newest_input(study: Study, study_dir: Path, runs_dir: Path) -> int:
-    """Returns the newest modification time among the files that the report is made from, in ns."""
-    runs = [run.id for run in [*study.runs, *(run for run, _ in study.sources)]]
-    files = [runs_dir / run / name for run in runs for name in ("status.json", "result.json")]
-    plan = study_dir / "plan.json"
-    return max(file.stat().st_mtime_ns for file in [plan, *files] if file.exists())
-
-
-def _claims_json(study: Study, verdicts: list[Verdict]) -> dict[str, Any]:
-    return {
-        "study": study.study,
-        "scale": study.scale,
-        "metric": study.metric,
-        "correction": f"Holm over {len(verdicts)} claims",
-        "claims": [asdict(verdict) for verdict in verdicts],
+def _write(results: Results, verdicts: list[Verdict], out: Path, runs_dir: Path) -> None:
+    study, logs = results.study, losses.read(results, runs_dir)
+    rows = ", ".join(row.label for row in study.rows.values())
+    over = study.x.label if study.x else ", ".join(c.label for c in study.columns.values())
+    label = study.of_metric(study.metric).label
+    figures = {"main": f"{label[:1].upper()}{label[1:]} of {rows}, over {over}"}
+    draws: dict[str, Callable[[], Figure]] = {
+        "main": lambda: (curves if study.x else bars).draw(results),
+        "forest": lambda: forest.draw(verdicts),
+        "losses": lambda: losses.draw(results, logs),
     }
+    if verdicts:
+        figures["forest"] = "Effects of all claims against the sizes that matter"
+    if logs:
+        figures["losses"] = f"Training losses of all runs of {rows}"
+    svgs = {}
+    for stem, caption in figures.items():
+        drawn = style.save(draws[stem], _FORMATS[stem])
+        for kind, data in drawn.items():
+            write_bytes(out / "figures" / f"{stem}.{kind}", data)
+        svgs[stem] = inline(drawn["svg"], f"{stem}-", caption)
+    page = content(results, verdicts, figures)
+    write_text(out / "report.html", render("report.html", page=page, svgs=svgs))
+    write_text(out / "report.md", re.sub(r"\n{3,}", "\n\n", render("report.md", page=page)))
+    write_text(out / "tables.tex", render("tables.tex", page=page))
+    write_text(out / "runs.csv", to_csv(results))
+    write_json(out / "claims.json", _claims_json(results, verdicts))
+
+
+def _claims_json(results: Results, verdicts: list[Verdict]) -> dict[str, Any]:
+    """Returns the verdicts as JSON values; an interval without an end has null there."""
+    study, claims = results.study, []
+    for verdict in verdicts:
+        pairs = [
+            {
+                **{key: _plain(value) for key, value in vars(pair).items() if key != "estimate"},
+                "effect": _plain(pair.effect),
+                "numbers": [] if pair.estimate is None else pair.estimate.numbers.tolist(),
+            }
+            for pair in verdict.pairs
+        ]
+        known = {key: value for key, value in vars(verdict).items() if key != "decisive"}
+        known |= {"claim": asdict(verdict.claim), "pairs": pairs, "p_for": verdict.p_for}
+        known |= {"p_against": verdict.p_against}
+        known |= {"decisive": verdict.pairs.index(verdict.decisive)}
+        claims.append({"id": verdict.claim.id, **known})
+    return {"study": study.name, "scale": study.scale, "metric": study.metric, "claims": claims}
+
+
+def _plain(value: Any) -> Any:
+    """Returns a value without what JSON has not: infinities are null."""
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    return None if isinstance(value, float) and math.isinf(value) else value

@@ -1,22 +1,26 @@
-"""What all figures share: colours, sizes, and the same bytes for the same study."""
+"""What all figures share: colours, words cut to size, and the same bytes for the same study."""
 
 from __future__ import annotations
 
 import io
 import textwrap
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from vitcli.schema import Paper
+
 # Okabe & Ito 2008: told apart with any colour vision. The darkest first: lines are thin.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 GREY, INK, FAINT, RULE, PAGE = "#A3A3A3", "#222222", "#6B6B6B", "#E4E4E4", "#FFFFFF"
-KINDS = ("png", "svg", "pdf")
-OTHER_DATA = "other data: compare patterns, not lengths"
+OF_WORD = {
+    "reproduced": "#1B6E3C", "contradicted": "#B3261E", "negligible": "#5B4B8A",
+    "undecided": "#7A5600", "not judged": FAINT,
+}  # fmt: skip
 _DPI = 160
 _STYLE: Any = {
     "font.family": "DejaVu Sans",  # shipped with matplotlib, so it looks alike everywhere
@@ -25,10 +29,17 @@ _STYLE: Any = {
     "text.color": INK,
     "axes.edgecolor": FAINT,
     "axes.labelcolor": INK,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
     "xtick.color": FAINT,
     "ytick.color": FAINT,
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
+    "legend.frameon": False,
+    "figure.constrained_layout.use": True,
     "svg.hashsalt": "vitcli",
 }
 _UNDATED = {
@@ -38,22 +49,26 @@ _UNDATED = {
 }
 
 
-def save(draw: Callable[[], Figure], kind: str) -> bytes:
-    """Returns what `draw` draws as `png`, `svg` or `pdf`, with no date in it."""
+def save(draw: Callable[[], Figure], kinds: Sequence[str]) -> dict[str, bytes]:
+    """Returns what `draw` draws, by kind: `png`, `svg`, `pdf`, with no date in it."""
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    out = io.BytesIO()
+    found = {}
     with mpl.rc_context(_STYLE):
         figure = draw()
         FigureCanvasAgg(figure)
-        figure.savefig(out, format=kind, dpi=_DPI, metadata=_UNDATED[kind])
-    return out.getvalue()
+        for kind in kinds:
+            out = io.BytesIO()
+            figure.savefig(out, format=kind, dpi=_DPI, metadata=_UNDATED[kind])
+            found[kind] = out.getvalue()
+            figure.set_layout_engine("none")  # laid out by now
+    return found
 
 
-def wrapped(text: str, inches: float) -> str:
-    """Returns `text` in lines that fit `inches` at 9 points."""
-    return "\n".join(textwrap.wrap(text, int(inches * 13)))
+def wrapped(text: str, characters: int) -> str:
+    """Returns `text` in lines of at most so many characters."""
+    return "\n".join(textwrap.wrap(text, characters))
 
 
 def short(label: str, characters: int = 40) -> str:
@@ -61,18 +76,17 @@ def short(label: str, characters: int = 40) -> str:
     return textwrap.shorten(label, characters, placeholder="…")
 
 
-def width_of(labels: list[str]) -> float:
-    """Returns the inches that the longest of these labels takes at 9 points, at most."""
-    return 0.075 * max((len(label) for label in labels), default=0)
+def of_paper(ax: Axes, paper: Paper, characters: int) -> None:
+    """Says of a panel that it is the paper's, and of other data than ours."""
+    ax.set_title(wrapped(f"The paper, {paper.where}, n = {paper.n}: {paper.metric}", characters))
+    note(ax, "other data: compare patterns, not lengths")
 
 
-def bare(ax: Axes, title: str, note: str, below: float) -> None:
-    """Gives a panel its title and a note `below` it, in points; takes the frame's top and right."""
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.set_axisbelow(True)
-    ax.set_title(title, loc="left", fontsize=9)
+def note(ax: Axes, text: str) -> None:
+    """Writes what is drawn below a panel and its x-label, small."""
+    below = 38 if ax.get_xlabel() else 22  # points
     ax.annotate(
-        note,
+        text,
         (0, 0),
         (0, -below),
         xycoords="axes fraction",

@@ -8,86 +8,89 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from vitcli.files import read_json
-from vitcli.status import read_status
+from vitcli.analysis.results import Results, load
+from vitcli.progress import duration
+from vitcli.records import Run
+from vitcli.schema import Study
 
 REFRESH_SECONDS = 0.5
 _STYLES = {
     "done": "green", "running": "cyan", "failed": "bold red", "lost": "red",
-    "interrupted": "yellow", "planned": "dim",
+    "unreadable": "bold red", "interrupted": "yellow", "planned": "dim",
 }  # fmt: skip
 
 
-def states(folder: Path) -> dict[str, dict[str, Any]]:
-    """Returns the status of each of the study's runs, by id; a finished one with its `metric`."""
-    plan = read_json(folder / "plan.json")
-    runs_dir = folder.parent.parent / "runs"
-    found = {}
-    for run in (run for _, runs in rows(plan) for run in runs):
-        status = read_status(runs_dir / run)
-        if (result := runs_dir / run / "result.json").exists():
-            facts = read_json(result)
-            status |= {"state": "done", "metric": facts["metrics"].get(plan["metric"])}
-            status["train_seconds"] = facts["wall_s"]
-        found[run] = status
-    return found
+def states(folder: Path) -> Mapping[str, Run]:
+    """Returns what is known of each of the study's runs, by id, sources first."""
+    return _results(folder).runs
 
 
-def rows(facts: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
-    """Returns a name and the runs by seed, of each source of a plan.json and then of each cell."""
+def rows(study: Study) -> list[tuple[str, list[str]]]:
+    """Returns a name and the runs by seed, of each source, of each cell, and of those from scratch.
+
+    A run from scratch that several cells share is listed once.
+    """
     sources: dict[str, list[str]] = {}
-    for run, labels in facts["sources"].items():
+    for run, labels in study.sources.items():
         sources.setdefault(", ".join(["source", *labels]), []).append(run)
-    cells = [(cell["id"], list(cell["runs"].values())) for cell in facts["cells"]]
-    return [*sources.items(), *cells]
+    cells = [(cell.id, list(cell.runs.values())) for cell in study.cells]
+    scratch, seen = list[tuple[str, list[str]]](), set[str]()
+    for cell in study.cells:
+        if new := [run for run in cell.scratch.values() if run not in seen]:
+            scratch.append((f"from scratch, {cell.id}", new))
+            seen |= set(new)
+    return [*sources.items(), *cells, *scratch]
 
 
 def board(folder: Path) -> Group:
     """Returns the board of the study in `folder`, to be printed."""
-    plan, runs = read_json(folder / "plan.json"), states(folder)
-    table = Table(title=f"{plan['title']} ({plan['scale']})", title_justify="left")
+    results = _results(folder)
+    study, runs = results.study, results.runs
+    table = Table(title=f"{study.title} ({study.scale})", title_justify="left")
     table.add_column("cell", no_wrap=True)
-    for seed in plan["seeds"]:
+    for seed in study.seeds:
         table.add_column(f"seed {seed}", justify="right", no_wrap=True)
-    for name, its in rows(plan):
-        table.add_row(name, *(_entry(runs[run]) for run in its))
+    for name, its in rows(study):
+        table.add_row(name, *(_entry(runs[run], study.metric) for run in its))
     errors = [
-        Text(f"{run}: {status.get('error', status['state'])}", style="red")
-        for run, status in runs.items()
-        if status["state"] == "lost" or ("error" in status and status["state"] != "done")
+        Text(f"{run.id}: {run.error or run.state}", style="red")
+        for run in runs.values()
+        if run.state == "lost" or (run.error and run.state != "done")
     ]
     return Group(table, *errors, Text(summary(list(runs.values()))))
 
 
-def summary(statuses: list[dict[str, Any]]) -> str:
+def summary(runs: list[Run]) -> str:
     """Returns the line below the board: runs by state, and the time left if that can be known."""
-    counts = {s: sum(x["state"] == s for x in statuses) for s in _STYLES}
+    counts = {s: sum(run.state == s for run in runs) for s in _STYLES}
     line = ", ".join(f"{n} {state}" for state, n in counts.items() if n)
-    running = [x for x in statuses if x["state"] == "running"]
+    running = [run for run in runs if run.state == "running"]
     # A whole run's seconds: of those done, and until there is one, of those under way.
-    whole = [x["train_seconds"] for x in statuses if x["state"] == "done"] or [
-        x["train_seconds"] / _share(x) for x in running if x.get("train_seconds") and _share(x)
+    whole = [run.wall_s for run in runs if run.wall_s] or [
+        seconds / _share(run) for run in running if (seconds := run.status.get("train_seconds"))
     ]
     if whole and running:
         each = statistics.median(whole)
-        todo = sum(1 - _share(x) for x in statuses if x["state"] not in ("done", "failed"))
-        line += f"; about {_minutes(todo * each / len(running))} left"
+        todo = sum(1 - _share(run) for run in runs if run.state not in ("done", "failed"))
+        line += f"; about {duration(todo * each / len(running))} left"
     return line
 
 
 @contextmanager
 def watch(folder: Path) -> Iterator[None]:
     """Shows the board while the block runs: live at a terminal, a line a finished run elsewhere."""
+    if sys.stdout.isatty():
+        with Live(get_renderable=lambda: board(folder), refresh_per_second=1 / REFRESH_SECONDS):
+            yield
+        return
     done = threading.Event()
-    follow = _follow_live if sys.stdout.isatty() else _follow_lines
-    thread = threading.Thread(target=follow, args=(folder, done), daemon=True)
+    thread = threading.Thread(target=_follow_lines, args=(folder, done), daemon=True)
     thread.start()
     try:
         yield
@@ -96,38 +99,34 @@ def watch(folder: Path) -> Iterator[None]:
         thread.join()
 
 
-def _follow_live(folder: Path, done: threading.Event) -> None:
-    with Live(board(folder), console=Console(), auto_refresh=False) as live:
-        while not done.wait(REFRESH_SECONDS):
-            live.update(board(folder), refresh=True)
-        live.update(board(folder), refresh=True)
-
-
 def _follow_lines(folder: Path, done: threading.Event) -> None:
-    seen = {run for run, status in states(folder).items() if status["state"] in ("done", "failed")}
+    ended = ("done", "failed")
+    seen = {name for name, run in states(folder).items() if run.state in ended}
     last = False
     while not last:
         last = done.wait(REFRESH_SECONDS)
-        runs = states(folder)
-        for run, status in runs.items():
-            if status["state"] in ("done", "failed") and run not in seen:
-                seen.add(run)
-                print(f"[{len(seen)}/{len(runs)}] {run}: {_entry(status).plain}", flush=True)
+        results = _results(folder)
+        for name, run in results.runs.items():
+            if run.state in ended and name not in seen:
+                seen.add(name)
+                shown = _entry(run, results.study.metric).plain
+                print(f"[{len(seen)}/{len(results.runs)}] {name}: {shown}", flush=True)
 
 
-def _entry(status: dict[str, Any]) -> Text:
-    state = status["state"]
-    text = state
-    if state == "done" and status["metric"] is not None:
-        text = f"{status['metric']:.3f}  {_minutes(status['train_seconds'])}"
-    elif state == "running" and "num_steps" in status:
-        text = f"{_share(status):.0%}  {status.get('images_per_s', 0):,.0f}/s"
-    return Text(text, style=_STYLES[state])
+def _results(folder: Path) -> Results:
+    return load(folder, folder.parent.parent / "runs")
 
 
-def _share(status: dict[str, Any]) -> float:
-    return float(status.get("step", 0) / status.get("num_steps", 1))
+def _entry(run: Run, metric: str) -> Text:
+    text = run.state
+    if run.state == "done" and run.lacks(metric) is None:
+        text = f"{run.value(metric):.3f}  {duration(run.wall_s or 0.0)}"
+    elif run.state == "running" and "num_steps" in run.status:
+        text = f"{_share(run):.0%}  {run.status.get('images_per_s', 0):,.0f}/s"
+    return Text(text, style=_STYLES.get(run.state, ""))
 
 
-def _minutes(seconds: float) -> str:
-    return f"{seconds // 60:.0f}:{seconds % 60:02.0f}"
+def _share(run: Run) -> float:
+    """Returns how much of its training a run has done; a hair, not to divide by nothing."""
+    done = run.status.get("step", 0) / run.status.get("num_steps", 1)
+    return max(float(done), 1e-6) if run.state == "running" else float(done)

@@ -4,96 +4,116 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from vitcli.compose import compose
-from vitcli.config import NOT_IDENTITY, RunConfig, run_id, under_new_head
+from vitcli.config import NOT_IDENTITY, FinetuneConfig, RunConfig, run_id, under_new_head
 from vitcli.rules import validate
-from vitcli.study.file import OF_SOURCE, AxisFile, CellFile, StudyFile, key_of
+from vitcli.schema import Axis, Cell, Scale, Study
+from vitcli.study.file import OF_SOURCE, key_of
 
 _SOURCE = "source."  # before a key: the user's override of the runs that are fine-tuned
 
 
-def compose_cells(
-    file: StudyFile,
-    scale: str,
-    overrides: Sequence[str],
-    seeds: Sequence[int],
-    config_dir: Path | None = None,
-) -> tuple[list[dict[str, Any]], dict[str, RunConfig], dict[str, list[str]]]:
-    """Returns the cells as facts, all runs' configs by id, and what the sources are called, by id.
+@dataclass
+class Composed:
+    """All runs of a study.
 
-    A source is called by the labels of its row and column, those of them that set something of it.
+    Attributes:
+        cells: with the ids of their runs.
+        sources: configs of the runs that cells fine-tune, by id; `names`: what they are called, by
+            the labels of row and column, those that set something of it.
+        configs: of the cells' own runs and of those from scratch, by id.
+    """
+
+    cells: list[Cell] = field(default_factory=list)
+    sources: dict[str, RunConfig] = field(default_factory=dict)
+    names: dict[str, list[str]] = field(default_factory=dict)
+    configs: dict[str, RunConfig] = field(default_factory=dict)
+
+    def first(self, cell: Cell) -> RunConfig:
+        """Returns the config of the cell's first seed."""
+        return self.configs[next(iter(cell.runs.values()))]
+
+
+def compose_cells(
+    study: Study, scale: Scale, overrides: Sequence[str], config_dir: Path | None = None
+) -> Composed:
+    """Returns the runs of every cell and seed. A seed draws other data too, for every cell alike.
+
+    A cell that fine-tunes has, as its null, the same run without its source's weights.
 
     Args:
-        file: at its scale.
+        study: at its scale, with its seeds.
+        scale: the file's.
         overrides: the user's; none that `refuse` refuses.
     """
-    composed: dict[tuple[str, ...], RunConfig] = {}
-    below, below_source = _layers(file, scale, overrides)
+    below, below_source = _layers(study, scale, overrides)
+    made: dict[tuple[str, ...], RunConfig] = {}
 
     def run_of(seed: int, *layers: Sequence[str]) -> RunConfig:
         words = _laid(*layers)
-        if words not in composed:
-            composed[words] = compose(words, config_dir)
-        config = copy.deepcopy(composed[words])
-        config.seed = seed
+        if words not in made:
+            made[words] = compose(words, config_dir)
+        config = copy.deepcopy(made[words])
+        config.seed = config.data.seed = seed
         return config
 
-    cells, names = [], dict[str, list[str]]()
-    sources, configs = dict[str, RunConfig](), dict[str, RunConfig]()
-    for cell in file.cells:
-        axes = (file.rows[cell.row], file.columns[cell.column])
-        runs = {}
-        for seed in seeds:
+    found = Composed()
+    for cell in study.cells:
+        axes = (study.rows[cell.row], study.columns[cell.column])
+        planned = replace(cell, runs={}, scratch={})
+        for seed in study.seeds:
             config = run_of(seed, *below, *(axis.overrides for axis in axes), cell.overrides)
-            if file.source is not None:
+            if study.source is not None:
                 source = run_of(seed, *below_source, *(axis.source for axis in axes))
-                sources[run_id(source)] = source
-                names.setdefault(run_id(source), [axis.label for axis in axes if axis.source])
+                found.sources[run_id(source)] = source
+                found.names.setdefault(run_id(source), [a.label for a in axes if a.source])
                 config = _tuned(config, source)
-            runs[str(seed)] = run_id(config)
-            configs[run_id(config)] = config
-        place = {"id": f"{cell.row}-{cell.column}", "row": cell.row, "column": cell.column}
-        cells.append({**place, "paper": cell.paper, "runs": runs})
-    return cells, sources | configs, names
+                scratch = _scratch(config)
+                planned.scratch[str(seed)] = run_id(scratch)
+                found.configs[run_id(scratch)] = scratch
+            planned.runs[str(seed)] = run_id(config)
+            found.configs[run_id(config)] = config
+        found.cells.append(planned)
+    return found
 
 
-def refuse(study: str, file: StudyFile, overrides: Sequence[str]) -> None:
+def refuse(study: Study, overrides: Sequence[str]) -> None:
     """Raises ValueError for the first override that is not the user's to set in this study."""
-    axes = [*file.rows.values(), *file.columns.values()]
-    entries: list[AxisFile | CellFile] = [*axes, *file.cells]
-    varied = {key_of(o) for entry in entries for o in entry.overrides}
-    varied |= {f"{_SOURCE}{key_of(o)}" for axis in axes for o in axis.source}
+    axes = [*study.rows.values(), *study.columns.values()]
+    entries: list[Axis | Cell] = [*axes, *study.cells]
+    varied = {key_of(o) for entry in entries for o in entry.overrides} | {"seed", "data.seed"}
+    of_source = {key_of(o) for axis in axes for o in axis.source} | {"seed", "data.seed"}
     for override in overrides:
         prefix = _SOURCE if override.startswith(_SOURCE) else ""
         key = key_of(override.removeprefix(prefix))
-        if prefix and file.source is None:
-            raise ValueError(f"{override}: {study} fine-tunes no runs of its own")
-        if prefix + key in varied or key == "seed":
+        if prefix and study.source is None:
+            raise ValueError(f"{override}: {study.name} fine-tunes no runs of its own")
+        if key in (of_source if prefix else varied):
             given = override.split("=")[0].lstrip("+~")
-            raise ValueError(f"{override}: {given} is what {study} varies, so it can't be fixed")
+            raise ValueError(f"{override}: {given} is what {study.name} varies, it can't be fixed")
         if key in ("finetune.source", "finetune.weights"):
             raise ValueError(f"{override}: a study fine-tunes the runs of its own `source` alone")
-        if not prefix and file.source is not None and key.split(".")[0] in OF_SOURCE:
+        if not prefix and study.source is not None and key.split(".")[0] in OF_SOURCE:
             raise ValueError(
                 f"{override}: the model is that of the source, write {_SOURCE}{override}"
             )
 
 
 def _layers(
-    file: StudyFile, scale: str, overrides: Sequence[str]
+    study: Study, scale: Scale, overrides: Sequence[str]
 ) -> tuple[list[list[str]], list[list[str]]]:
     """Returns the overrides of all cells, and those of all sources, the strongest last."""
-    its, first = file.scales[scale], [f"scale={scale}"]
+    first = [f"scale={study.scale}"]
     own = [o for o in overrides if not o.startswith(_SOURCE)]
-    if file.source is None:
-        return [first, its.overrides, own], []
+    if study.source is None:
+        return [first, scale.overrides, own], []
     upstream = [o.removeprefix(_SOURCE) for o in overrides if o.startswith(_SOURCE)]
     places = [o for o in own if key_of(o).split(".")[0] in NOT_IDENTITY]
     tuned = [*first, "finetune.source=source"]  # a name until the seed, and so the run, is known
-    return [tuned, its.overrides, own], [first, file.source, its.source, places, upstream]
+    return [tuned, scale.overrides, own], [first, study.source, scale.source, places, upstream]
 
 
 def _laid(*layers: Sequence[str]) -> tuple[str, ...]:
@@ -109,5 +129,13 @@ def _tuned(config: RunConfig, source: RunConfig) -> RunConfig:
     """Returns the config of a run that fine-tunes `source`, which need not be trained yet."""
     found = under_new_head(config, source, run_id(source))
     found.finetune.source = str(Path(source.outputs) / "runs" / run_id(source))
+    validate(found)
+    return found
+
+
+def _scratch(config: RunConfig) -> RunConfig:
+    """Returns the same run without its source: its steps and recipe, from new weights."""
+    evals = replace(config.evals, zero_shot=False)
+    found = replace(config, finetune=FinetuneConfig(), evals=evals)
     validate(found)
     return found

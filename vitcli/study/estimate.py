@@ -1,33 +1,50 @@
-"""What a study would cost: parameters, training FLOPs, and time from a few timed steps."""
+"""What a study would cost: parameters, FLOPs, and time if a speed is known. No torch.
+
+Nothing is timed unless that is asked for: a speed is given, or seen in finished runs, or taken from
+a few timed steps (`vitcli plan --time`).
+"""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-import torch
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
-from torch import Tensor
 
-from vitcli import perf
-from vitcli.bench import step_seconds, trainer_of
-from vitcli.config import FinetuneConfig, RunConfig, num_steps
-from vitcli.data import Batch, DataSource
-from vitcli.files import read_json
-from vitcli.models import build_model
+from vitcli.analysis.results import read_results
+from vitcli.config import FinetuneConfig, RunConfig
+from vitcli.evals import EVALUATORS
+from vitcli.perf import train_flops
+from vitcli.progress import duration
 from vitcli.study.board import rows
 from vitcli.study.launch import at_once, missing
 from vitcli.study.plan import SPEED, Plan
-from vitcli.trainer import find_device
 
-_TIMED_STEPS = 5
-_TIMED_FLOPS = 4e11  # of one timed step at most: a second or so on two cores
-_UNKNOWN_CLASSES = 1000  # of a set that is not read before the first run
-# Training images where data.size is null: no data set is opened to know a cost.
-_TRAIN_SIZES = {"digits": 1297, "cifar10": 50_000, "cifar100": 50_000, "imagenet": 1_281_167}
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run costs: training FLOPs by the paper's rule, and all with its evaluations."""
+
+    parameters: int
+    training: float
+    flops: float
+
+
+def cost(config: RunConfig) -> Cost:
+    """Returns what a run costs; evaluations as far as their numbers of images are known.
+
+    Raises:
+        ValueError: a length in epochs of a set whose size only its images tell.
+    """
+    parameters, training = train_flops(config)
+    one = replace(config.train, steps=1, images=None, epochs=None)
+    _, step = train_flops(replace(config, train=one, finetune=FinetuneConfig()))
+    forward = step / config.train.batch_size / 3  # a training step is three of these
+    images = sum(kind.images(config) for kind in EVALUATORS)
+    return Cost(parameters, training, training + images * forward)
 
 
 def given_speed(overrides: Sequence[str]) -> tuple[float | None, list[str]]:
@@ -49,61 +66,61 @@ def given_speed(overrides: Sequence[str]) -> tuple[float | None, list[str]]:
     return speed, rest
 
 
-def estimate(plan: Plan, given: float | None = None) -> Group:
+def estimate(plan: Plan, given: float | None = None, timed: bool = False) -> Group:
     """Returns the plan as a table: a row a source and a cell, with its cost and its runs.
 
-    Trains nothing and needs no data: steps of a set that lies elsewhere are timed on noise.
+    Trains nothing and needs no data.
 
     Args:
-        given: FLOP/s of the device to estimate for; else, what this machine is seen to do.
+        given: FLOP/s of the device to estimate for; else, what finished runs did.
+        timed: time a few steps of each model whose speed is not known otherwise.
     """
-    large = plan.facts["scale"] == "paper"
-    table = Table(title=f"{plan.facts['title']} ({plan.facts['scale']})", title_justify="left")
+    study, large = plan.study, plan.study.scale == "paper"
+    table = Table(title=f"{study.title} ({study.scale})", title_justify="left")
     table.add_column("cell", no_wrap=True)
-    for heading in ("parameters", "exaFLOPs a run" if large else "FLOPs a run", "runs", "done"):
+    amount = "exaFLOPs a run" if large else "FLOPs a run"
+    for heading in ("parameters", amount, "runs", "done", "to go"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("to go", justify="right", no_wrap=True)
-    todo, counted, speeds = set(missing(plan)), set[str](), dict[str, float]()
-    seconds, total_flops = 0.0, 0.0
-    for name, its in rows(plan.facts):
+    seen = {} if given else _seen(plan)
+    todo, counted, flops, seconds = set(missing(plan)), set[str](), 0.0, list[float | None]()
+    for name, its in rows(study):
         runs = [run for run in its if run not in counted]  # of another cell too: counted there
         counted |= set(runs)
-        config = plan.configs[its[0]]
-        parameters, flops = cost(config)
-        left = sum(run in todo for run in runs)
-        seen = None if given else _seen(plan, its)
-        if left and not seen:
-            kind = "" if large else _kind(config)  # there, a step of each takes minutes in all
-            speeds[kind] = given or speeds.get(kind) or _flops_per_second(config)
-            seen = flops / speeds[kind]
-        total_flops += left * flops
-        seconds += left * (seen or 0.0)
-        amount = f"{flops / 1e18:,.4g}" if large else f"{flops:.3g}"
-        done = str(len(runs) - left)
-        to_go = duration(left * (seen or 0.0))
-        table.add_row(name, f"{parameters:,}", amount, str(len(runs)), done, to_go)
-    lines = [f"{len(todo)} of {len(plan.configs)} runs to go: {_total(plan, seconds, given)}"]
-    if large:
-        hours = _hours(seconds, given, speeds.get(""), config)
-        lines.append(f"{total_flops / 1e18:,.4g} exaFLOPs, {hours}")
-    return Group(table, Text(plan.facts["setting"]), *map(Text, lines))
+        of_run, left = cost(plan.configs[its[0]]), sum(run in todo for run in runs)
+        speed = given or (_speed(plan.configs[its[0]], seen, timed) if left else 1.0)
+        seconds.append(None if speed is None else left * of_run.flops / speed)
+        flops += left * of_run.flops
+        size = f"{of_run.training / 1e18:,.4g}" if large else f"{of_run.training:.3g}"
+        to_go = "?" if seconds[-1] is None else duration(seconds[-1])
+        counts = (str(len(runs)), str(len(runs) - left))
+        table.add_row(name, f"{of_run.parameters:,}", size, *counts, to_go)
+    lines = [study.setting, f"{len(todo)} of {len(plan.configs)} runs to go"]
+    if todo:
+        lines[-1] += f": {flops:.3g} FLOPs, evaluations included"
+        lines.append(_total(plan, seconds, given))
+    return Group(table, *map(Text, lines))
 
 
-def cost(config: RunConfig) -> tuple[int, float]:
-    """Returns (parameters, training FLOPs by the paper's rule) of a run, trials of rates included.
+def _seen(plan: Plan) -> dict[str, float]:
+    """Returns the FLOP/s of finished runs, evaluations included, by what that depends on."""
+    speeds: dict[str, list[float]] = {}
+    for name, run in read_results(plan.study, plan.outputs / "runs").runs.items():
+        if run.wall_s:
+            config = plan.configs[name]
+            speeds.setdefault(_kind(config), []).append(cost(config).flops / run.wall_s)
+    return {kind: statistics.median(of) for kind, of in speeds.items()}
 
-    Raises:
-        ValueError: a length in epochs of a set whose size only its images tell.
-    """
-    data, train = config.data, config.train
-    size = data.height_width
-    with torch.device("meta"):
-        model = build_model(config, size, data.num_classes or _UNKNOWN_CLASSES)
-        parameters, macs = perf.count(model, size)
-    # A trial of a rate in epochs is shorter, by the dev split.
-    share = 1.0 if train.epochs is None else 1 - config.finetune.dev_share
-    trainings = 1 + len(config.finetune.lr_grid) * share
-    return parameters, 6.0 * macs * _steps(config) * train.batch_size * trainings
+
+def _speed(config: RunConfig, seen: dict[str, float], timed: bool) -> float | None:
+    """Returns the FLOP/s of a run that is to go; None if nothing is known of it."""
+    kind = _kind(config)
+    if kind not in seen and timed:
+        from vitcli.bench import flops_per_second  # with torch
+
+        seen[kind] = flops_per_second(config)
+    if kind not in seen and seen:  # of another model: within a factor of two or so
+        return statistics.median(seen.values())
+    return seen.get(kind)
 
 
 def _kind(config: RunConfig) -> str:
@@ -111,80 +128,13 @@ def _kind(config: RunConfig) -> str:
     return repr((config.model, config.stem, config.pos_emb, config.data.height_width))
 
 
-def _steps(config: RunConfig) -> int:
-    images = config.data.size or _TRAIN_SIZES.get(config.data.name, 0)
-    if config.train.epochs is not None and not images:
-        raise ValueError(
-            f"train.epochs={config.train.epochs:g} with data.size=null: the number of images of "
-            f"data.name={config.data.name} is not known before it is read, set data.size"
-        )
-    return num_steps(config, images)
-
-
-def duration(seconds: float) -> str:
-    """Returns the time in the unit that suits it: seconds to days."""
-    for unit, length, until in (("s", 1, 120), ("min", 60, 120), ("h", 3600, 72)):
-        if seconds / length < until:
-            return f"{seconds / length:,.0f} {unit}"
-    return f"{seconds / 86400:,.0f} days"
-
-
-def _total(plan: Plan, seconds: float, given: float | None) -> str:
+def _total(plan: Plan, seconds: Sequence[float | None], given: float | None) -> str:
+    known = [each for each in seconds if each is not None]
+    if len(known) < len(seconds):
+        return f"time not known: --time times a few steps of each model; {SPEED}=1.5e14: elsewhere"
     if given is not None:
-        return f"at {given:.3g} FLOP/s (given) about {duration(seconds)} one after the other"
+        hours = f", {sum(known) / 3600:,.4g} GPU-hours" if plan.study.scale == "paper" else ""
+        return f"at {given:.3g} FLOP/s about {duration(sum(known))} one after the other{hours}"
     parallel = at_once(plan, len(plan.configs))
-    by = "finished runs, else timed training steps"
-    return f"about {duration(seconds / parallel)}, {parallel} at a time on this machine (by {by})"
-
-
-def _hours(seconds: float, given: float | None, speed: float | None, config: RunConfig) -> str:
-    """Returns the time of one device, and how fast that device is taken to be."""
-    gpu = given is not None or find_device(config).type == "cuda"
-    unit = "GPU-hours" if gpu else "hours of one core of this machine"
-    rate = "" if speed is None else f" at {speed:.3g} FLOP/s ({'given' if given else 'measured'})"
-    hint = "" if gpu else f"; GPU-hours: with {SPEED}=1.5e14, or whatever yours does"
-    return f"{seconds / 3600:,.4g} {unit}{rate}{hint}"
-
-
-def _seen(plan: Plan, runs: list[str]) -> float | None:
-    """Returns the median seconds of those runs that are done."""
-    paths = [plan.folder.parent.parent / "runs" / run / "result.json" for run in runs]
-    seconds = [read_json(path)["wall_s"] for path in paths if path.exists()]
-    return statistics.median(seconds) if seconds else None
-
-
-class _Noise(DataSource):
-    """Images of noise in a run's shapes, for the time of a step without its data set."""
-
-    def __init__(self, config: RunConfig, device: torch.device) -> None:
-        data = config.data
-        self.num_classes, self.device = data.num_classes or _UNKNOWN_CLASSES, device
-        self.train_size, self.val_size = config.train.batch_size, 0
-        shape = (self.train_size, 3, *data.height_width)
-        self._images = torch.rand(shape, device=device)
-
-    def train_batch(self, index: Tensor, draw: Tensor | None = None) -> Batch:
-        """Returns the same images each time."""
-        return self._images[index], index % self.num_classes
-
-    def val_batch(self, index: Tensor) -> Batch:
-        """Returns the same images each time."""
-        return self.train_batch(index)
-
-
-def _flops_per_second(config: RunConfig) -> float:
-    """Returns the speed of training steps on this machine, in one of the processes of a study."""
-    config = replace(config, finetune=FinetuneConfig())
-    per_image = cost(config)[1] / (_steps(config) * config.train.batch_size)
-    batch_size = max(1, min(config.train.batch_size, int(_TIMED_FLOPS / per_image)))
-    config = replace(config, train=replace(config.train, batch_size=batch_size, accumulate=1))
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        # Images made here cost a core's time too; others may be elsewhere, or come from a network.
-        made_here = config.data.name in ("glyphs", "digits")
-        data = None if made_here else _Noise(config, find_device(config))
-        seconds = statistics.median(step_seconds(trainer_of(config, data), _TIMED_STEPS))
-    finally:
-        torch.set_num_threads(before)
-    return per_image * batch_size / seconds
+    by = "by finished runs and timed steps"
+    return f"about {duration(sum(known) / parallel)}, {parallel} at a time on this machine ({by})"

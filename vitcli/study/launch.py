@@ -38,7 +38,7 @@ def launch(plan: Plan, hydra_overrides: Sequence[str] = ()) -> bool:
 
 def _stages(plan: Plan) -> Iterator[list[str]]:
     """Yields the runs that are fine-tuned from, then those of the others that can be trained."""
-    sources = plan.facts["sources"]
+    sources = plan.study.sources
     if sources:
         yield list(sources)
     ready, absent = [], missing(plan)

@@ -5,82 +5,68 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from vitcli.analysis.check import check_claims
 from vitcli.compose import dump, known_keys
 from vitcli.config import RunConfig, nearest
 from vitcli.files import read_json, write_json, write_text
-from vitcli.study.cells import compose_cells, refuse
-from vitcli.study.claim import claim_facts
-from vitcli.study.file import SCALES, check_seeds, read_study
-from vitcli.study.measured import filled
+from vitcli.perf import train_flops
+from vitcli.schema import Study
+from vitcli.study.cells import Composed, compose_cells, refuse
+from vitcli.study.describe import methods, setting, with_settings
+from vitcli.study.file import check_seeds, file_of, read_study
+from vitcli.study.fill import filled
 
-SETTINGS = ("scale", "seeds", "mode")
+SETTINGS = ("scale", "seeds")
 SPEED = "flops_per_second"  # a setting of `vitcli plan` alone
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A study made concrete: `facts` is plan.json, `configs` the runs by id, sources first."""
+    """A study made concrete: `study` is plan.json, `configs` all runs by id, sources first."""
 
     folder: Path
-    facts: dict[str, Any]
+    study: Study
     configs: dict[str, RunConfig]
 
+    @property
+    def outputs(self) -> Path:
+        """Returns the folder of all runs and studies."""
+        return self.folder.parent.parent
 
-def make_plan(study: str, overrides: Sequence[str] = (), config_dir: Path | None = None) -> Plan:
-    """Returns the plan of `study`; writes nothing.
+
+def make_plan(name: str, overrides: Sequence[str] = (), config_dir: Path | None = None) -> Plan:
+    """Returns the plan of a study; writes nothing.
 
     Args:
-        study: its name, `pos-emb` for conf/study/pos_emb.yaml.
-        overrides: `scale=`, `seeds=` (a list or a number), `mode=`, and overrides of every cell's
-            config; those of the runs that the cells fine-tune are written `source.KEY=VALUE`.
+        name: `pos-emb` for conf/study/pos_emb.yaml.
+        overrides: `scale=`, `seeds=` (a list or a number), and overrides of every cell's config;
+            those of the runs that the cells fine-tune are written `source.KEY=VALUE`.
         config_dir: a user's own configs, `study/*.yaml` among them.
     Raises:
-        ValueError: unknown study, mode, scale or key; a key that the study itself sets; a metric
-            that its runs do not measure.
+        ValueError: unknown study, scale or key; a key that the study itself sets; a metric that
+            its runs do not measure, or a claim that cannot be formed of them.
     """
     settings = dict(o.split("=", 1) for o in overrides if o.split("=")[0] in SETTINGS)
     rest = [o for o in overrides if o.split("=")[0] not in SETTINGS]
-    mode, scale = settings.get("mode"), settings.get("scale", "laptop")
-    file = read_study(study, config_dir, mode)
-    if scale not in file.scales:
-        raise ValueError(
-            f"scale={scale}: {study} has {', '.join(file.scales)}{nearest(scale, SCALES)}"
-        )
-    file = file.at(scale)
-    seeds = _seeds(settings["seeds"]) if "seeds" in settings else file.seeds
+    file, study = read_study(name, config_dir, settings.get("scale", "laptop"))
+    if "seeds" in settings:
+        study = replace(study, seeds=_seeds(settings["seeds"]))
     _check_keys(rest, config_dir)
-    refuse(study, file, rest)
-    cells, configs, sources = compose_cells(file, scale, rest, seeds, config_dir)
-    firsts = [configs[next(iter(cell["runs"].values()))] for cell in cells]
-    file = filled(file, firsts[0], configs[next(iter(sources))] if sources else None)
-    changes = [o for o in overrides if not o.startswith(("scale=", "mode="))]
-    name = "-".join([study, *([mode] if mode else []), scale]) + _digest(changes)
-    facts = {
-        "study": study,
-        "title": file.title,
-        "scale": scale,
-        "mode": mode,
-        "overrides": list(overrides),
-        "metric": file.metric,
-        "metric_label": file.metric_label,
-        "tables": file.tables,
-        "figure": file.figure,
-        "x": file.x and asdict(file.x),
-        "setting": describe(firsts, [configs[run] for run in sources]),
-        "differences": file.differences,
-        "seeds": seeds,
-        "rows": [{"id": k, "label": v.label, "value": v.value} for k, v in file.rows.items()],
-        "columns": [{"id": k, "label": v.label, "value": v.value} for k, v in file.columns.items()],
-        "cells": cells,
-        "sources": sources,
-        "paper": asdict(file.paper),
-        "claims": [claim_facts(claim, scale) for claim in file.claims],
-    }
-    return Plan(Path(firsts[0].outputs) / "studies" / name, facts, configs)
+    refuse(study, rest)
+    composed = compose_cells(study, file.scales[study.scale], rest, config_dir)
+    study = _described(study, composed, overrides)
+    try:
+        check_claims(study, _flops(composed))
+    except ValueError as error:
+        raise ValueError(f"{file_of(name)}: {error}") from None
+    outputs = Path(composed.first(study.cells[0]).outputs)
+    changes = [o for o in overrides if not o.startswith("scale=")]
+    folder = outputs / "studies" / f"{name}-{study.scale}{_digest(changes)}"
+    return Plan(folder, study, composed.sources | composed.configs)
 
 
 def freeze(plan: Plan) -> None:
@@ -92,63 +78,59 @@ def freeze(plan: Plan) -> None:
     for name, config in plan.configs.items():
         folder, text = Path(config.outputs) / "runs" / name, dump(config)
         path = folder / "config.yaml"
-        if not (folder / "result.json").exists() and not _holds(path, text):
+        same = path.exists() and path.read_text() == text
+        if not same and not (folder / "result.json").exists():
             write_text(path, text)
-    path = plan.folder / "plan.json"
-    if not path.exists() or read_json(path) != plan.facts:
-        write_json(path, plan.facts)
+    path, facts = plan.folder / "plan.json", plan.study.to_plan()
+    if not path.exists() or read_json(path) != facts:
+        write_json(path, facts)
 
 
-def _holds(path: Path, text: str) -> bool:
-    return path.exists() and path.read_text() == text
+def read_plan(folder: Path) -> Study:
+    """Returns the study planned in the folder. Raises ValueError, naming the file and the key."""
+    path = folder / "plan.json"
+    return Study.from_plan(path.read_bytes(), path)
 
 
-def newest(study: str, outputs: Path) -> Path:
-    """Returns the folder named `study`, else the newest plan's of that study. Raises ValueError."""
+def newest(name: str, outputs: Path) -> Path:
+    """Returns the folder of that name, else the newest plan's of that study. Raises ValueError."""
     root = outputs / "studies"
-    if (root / study / "plan.json").exists():
-        return root / study
+    if (root / name / "plan.json").exists():
+        return root / name
     plans = sorted(root.glob("*/plan.json"), key=lambda path: path.stat().st_mtime)
     for path in reversed(plans):
-        if read_json(path)["study"] == study:
+        found: Any = read_json(path)
+        if isinstance(found, dict) and found.get("name") == name:
             return path.parent
     known = [path.parent.name for path in plans]
     there = f"there are {', '.join(known)}" if known else f"nothing is planned in {root}"
-    raise ValueError(f"no plan of '{study}': {there}{nearest(study, known)}")
+    raise ValueError(f"no plan of '{name}': {there}{nearest(name, known)}")
 
 
-def describe(cells: Sequence[RunConfig], sources: Sequence[RunConfig]) -> str:
-    """Returns one sentence on the data and the budget of the runs of cells and of their sources.
-
-    Where cells differ, it says those of the first "and others".
-    """
-    upstream = sources or cells
-    parts = [
-        [f"model {config.model.name}" for config in upstream],
-        [f"upstream {_data(config)}" for config in upstream],
-        [_length(config) for config in upstream],
-    ]
-    if sources:
-        parts += [[f"fine-tuned on {_data(c)}" for c in cells], [_length(c) for c in cells]]
-    if any(config.evals.downstream for config in cells):
-        parts.append([f"few-shot: {c.evals.draws} draws, l2 = {c.evals.l2:g}" for c in cells])
-    return "; ".join(part[0] + " and others" * (len(set(part)) > 1) for part in parts)
+def _described(study: Study, composed: Composed, overrides: Sequence[str]) -> Study:
+    """Returns the study with all that planning fills in."""
+    cells = with_settings(composed)
+    sources = list(composed.sources.values())
+    found = filled(study, composed.first(cells[0]), sources[0] if sources else None)
+    return replace(
+        found,
+        cells=cells,
+        overrides=list(overrides),
+        setting=setting(composed),
+        methods=methods(composed, cells, study.seeds),
+        sources=composed.names,
+    )
 
 
-def _data(config: RunConfig) -> str:
-    data = config.data
-    every = "unlimited" if data.name == "glyphs" else "all"
-    amount = every if data.size is None else f"{data.size:,}"
-    kind = f"{data.level}, " if data.name == "glyphs" else ""
-    classes = "its own" if data.num_classes is None else f"{data.num_classes:,}"
-    pixels = "x".join(str(side) for side in dict.fromkeys(data.height_width))
-    return f"{data.name} ({kind}{amount} images of {pixels} pixels, {classes} classes)"
-
-
-def _length(config: RunConfig) -> str:
-    train = config.train
-    unit = next(k for k in ("steps", "images", "epochs") if getattr(train, k) is not None)
-    return f"{float(getattr(train, unit)):,.12g} {unit} in batches of {train.batch_size}"
+def _flops(composed: Composed) -> dict[str, float]:
+    """Returns the training FLOPs of each cell's runs, 1, 2, 3, ... where only the data tell."""
+    found: dict[str, float] = {}
+    for number, cell in enumerate(composed.cells, 1):
+        try:
+            found[cell.id] = train_flops(composed.first(cell))[1]
+        except ValueError:
+            found[cell.id] = float(number)
+    return found
 
 
 def _check_keys(overrides: Sequence[str], config_dir: Path | None) -> None:

@@ -1,0 +1,92 @@
+"""Power: joint over pairs, averaged over what is not known of the spread, right on average."""
+
+from __future__ import annotations
+
+import functools
+
+import calibrate
+import numpy as np
+import pytest
+import scipy.linalg
+import scipy.stats
+from made_up import claim, single
+
+from vitcli.analysis.power import joint_power, lines, needs
+from vitcli.analysis.verdicts import judge
+
+PILOT = np.random.default_rng(0).normal(0, 0.02, (6, 1))
+
+
+def test_with_a_known_spread_it_is_that_of_the_t_test() -> None:
+    sd = PILOT.std(ddof=1)
+    for seeds in (4, 8, 20):  # few seeds are simulated row by row, many by a triangle
+        found = joint_power(PILOT, 0.02, True, seeds, 0.95, sure=1.0)
+        critical = scipy.stats.t.ppf(0.975, seeds - 1)
+        expected = scipy.stats.nct.sf(critical, seeds - 1, 0.02 / sd * seeds**0.5)
+        assert found == pytest.approx(expected, abs=0.03)
+
+
+def test_several_pairs_are_found_together_less_often_than_one() -> None:
+    pilot = 0.02 * scipy.linalg.hadamard(8)[:, 1:7]  # six uncorrelated pairs of one spread
+    alone = joint_power(pilot[:, :1], 0.025, False, 10, 0.95, sure=1.0)
+    together = joint_power(pilot, 0.025, False, 10, 0.95, sure=1.0)
+    assert 0.5 < alone < 0.99
+    assert together == pytest.approx(alone**6, abs=0.05)
+
+
+def test_an_unsure_spread_makes_a_likely_success_less_likely() -> None:
+    sure = joint_power(PILOT, 0.01, True, 12, 0.95, sure=1.0)
+    assert sure > 0.9
+    assert joint_power(PILOT, 0.01, True, 12, 0.95) < sure - 0.05
+
+
+plans = functools.cache(functools.partial(calibrate.plans, pilots=60))
+
+
+@pytest.mark.parametrize("pairs", calibrate.PAIRS)
+def test_seeds_planned_for_80_percent_give_about_that(pairs: str) -> None:
+    """On average over pilots; their noise equal or not."""
+    for noise in ("equal", "unequal"):
+        found = plans(pairs, noise)
+        assert found.planned == pytest.approx(0.81, abs=0.02)
+        assert 0.68 < found.found < 0.95
+
+
+def test_power_as_planned_within_5_points_on_average() -> None:
+    every = [plans(pairs, noise) for pairs in calibrate.PAIRS for noise in ("equal", "unequal")]
+    assert abs(np.mean([found.found - found.planned for found in every])) < 0.05
+
+
+NOISE = np.array([0.01, -0.02, 0.015, -0.005, 0.0])
+FLAT = {"A": (0.6 + NOISE).tolist(), "B": (0.6 - NOISE).tolist()}
+
+
+def test_what_is_undecided_says_how_many_seeds_it_needs() -> None:
+    (verdict,) = judge(single(FLAT, claim("difference", ["A-c0", "B-c0"], within=0.02)))
+    said = needs(verdict)
+    assert said.startswith("5 seeds would show no difference in ")
+    assert "80 % takes " in said
+    assert " seeds, and is kept if the sd, 0.0274 so far, is at most 0.0" in said
+    (line,) = lines(single(FLAT, claim("difference", ["A-c0", "B-c0"], at_least=0.02)))
+    assert line.startswith("c: 5 seeds would show a true effect of 0.040 in ")
+
+
+def test_what_is_decided_needs_no_more() -> None:
+    apart = {"A": (0.9 + NOISE).tolist(), "B": (0.6 - NOISE).tolist()}
+    assert lines(single(apart, claim("difference", ["A-c0", "B-c0"], at_least=0.02))) == [
+        "c: reproduced already, with 5 seeds"
+    ]
+    assert lines(single(apart, claim("difference", ["A-c0", "B-c0"], within=0.02))) == [
+        "c: contradicted already, with 5 seeds"
+    ]
+
+
+def test_without_finished_runs_there_is_no_line() -> None:
+    nothing = {"A": [np.nan] * 3, "B": [np.nan] * 3}
+    assert lines(single(nothing, claim("difference", ["A-c0", "B-c0"]))) == []
+
+
+def test_a_hopeless_claim_is_said_to_be() -> None:
+    noisy = {"A": [0.1, 0.9, 0.4], "B": [0.8, 0.2, 0.5]}
+    (line,) = lines(single(noisy, claim("difference", ["A-c0", "B-c0"], within=0.001)))
+    assert line.endswith("80 % takes more than 200 seeds")

@@ -1,0 +1,116 @@
+"""What is known of a claim beside its verdict: where curves cross, how far apart rows are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from vitcli.analysis import curves
+from vitcli.analysis.curves import Series, Unformed
+from vitcli.analysis.estimators import Arm
+from vitcli.analysis.intervals import t_quantile
+from vitcli.analysis.pairs import arms_of, labels, published_rows
+from vitcli.analysis.results import Results
+from vitcli.schema import Cell, Claim
+
+_LEVEL = 0.95
+
+
+def notes(results: Results, claim: Claim) -> list[str]:
+    """Returns further sentences on a claim, none for most kinds."""
+    if claim.of not in NOTES:
+        return []
+    found = []
+    for index, pair in enumerate(claim.pairs):
+        try:
+            arms, cells = arms_of(results, claim, pair)
+            note = NOTES[claim.of](results, claim, index, arms, cells)
+        except Unformed:
+            continue
+        found += [note] if note else []
+    return found
+
+
+def _crossing(
+    results: Results, claim: Claim, index: int, arms: list[Arm], cells: list[list[Cell]]
+) -> str | None:
+    """Returns where the pair's rows cross; None for one row, or if they share a run."""
+    if len(arms) != 2 or len(arms[0].y) < 2 or {*_runs(cells[0])} & {*_runs(cells[1])}:
+        return None
+    gap = curves.gap(arms[0].series()[1], arms[1].series()[1], arms[0].best_at)
+    first, second = labels(results.study, claim, claim.pairs[index])
+    at, between = curves.crossing(gap, t_quantile(len(gap.y) - 1, (1 + _LEVEL) / 2))
+    text = f"{first} − {second} {_crosses(gap, at)} (95 % interval: {_where(between)}"
+    text += f", {len(gap.y)} seeds)"
+    if claim.paper is not None:
+        one, other = (arm.series()[1] for arm in published_rows(claim.paper, index))
+        paper = curves.gap(one, other, True)
+        unit = "images" if claim.paper.table == "table5" else "exaFLOPs"
+        text += f"; the paper's own values: {_crosses(paper, curves.sign_change(paper))} {unit}"
+    return f"{text}."
+
+
+def _where(between: tuple[float, float] | None) -> str:
+    if between is None:
+        return "nowhere inside"
+    low, high = ("" if np.isinf(x) else said_x(x) for x in between)
+    if not low or not high:
+        return f"from {low} up" if low else (f"up to {high}" if high else "anywhere")
+    return f"{low} to {high}"
+
+
+def _crosses(gap: Series, at: float | None) -> str:
+    if at is not None:
+        return f"crosses 0 at x = {said_x(at)}"
+    side = "above" if gap.mean[0] >= 0 else "below"
+    low, high = said_x(gap.x[0]), said_x(gap.x[-1])
+    return f"does not cross 0 inside x = {low} to {high}: it is {side} 0 at both ends"
+
+
+def _spreads(
+    results: Results, claim: Claim, index: int, arms: list[Arm], cells: list[list[Cell]]
+) -> str | None:
+    """Returns the sd between the pair's rows at each x, what noise makes of it taken out."""
+    if len(arms[0].y) < 3:
+        return None
+    x, numbers = curves.spread_of([arm.series()[1] for arm in arms], arms[0].best_at)
+    each = [
+        f"{np.sqrt(max(0.0, variance)):.3f} at {said_x(place)}"
+        for place, variance in zip(x, numbers.mean(axis=0), strict=True)
+    ]
+    return f"Standard deviation between them, less what noise makes of it: {', '.join(each)}."
+
+
+def _picks(
+    results: Results, claim: Claim, index: int, arms: list[Arm], cells: list[list[Cell]]
+) -> str | None:
+    """Returns which column each row is at its best in, picked by its mean over the seeds."""
+    found = []
+    for name, arm, of in zip(claim.pairs[index], arms, cells, strict=True):
+        if arm.picks is None or not len(arm.picks):
+            return None
+        best = of[int(np.argmax(arm.picks.mean(axis=0)))]
+        left_out = len(results.row(name)) - len(of)
+        more = f", of those {len(of)} that finished in all seeds" if left_out else ""
+        label = results.study.columns[best.column].label
+        found.append(f"{results.study.rows[name].label} at {label}{more}")
+    return f"Picked by {results.study.of_metric(claim.pick or '').label}: {'; '.join(found)}."
+
+
+# By kind of contrast: (results, claim, index of the pair, its arms, their cells) -> a sentence.
+NOTES: dict[str, Callable[[Results, Claim, int, list[Arm], list[list[Cell]]], str | None]] = {
+    "best": _picks,
+    "slope": _crossing,
+    "spread": _spreads,
+}
+
+
+def said_x(log_x: float) -> str:
+    """Returns an x, given as its logarithm of base 2: `27,000`, `2.5e+12`."""
+    value = 2.0**log_x
+    return f"{value:,.0f}" if 100 <= value < 1e7 else f"{value:.3g}"
+
+
+def _runs(cells: Sequence[Cell]) -> list[str]:
+    return [run for cell in cells for run in cell.runs.values()]

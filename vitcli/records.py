@@ -1,0 +1,95 @@
+"""What the files of one run say; what is missing or broken is said, never raised. No torch."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vitcli.files import read_json
+from vitcli.status import read_status
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the files of one run say."""
+
+    id: str
+    state: str  # as `read_status` says; "done" wherever there is a result; "unreadable"
+    error: str | None = None  # one line
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    params: int | None = None
+    train_flops: float | None = None
+    wall_s: float | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    status: Mapping[str, Any] = field(default_factory=dict)  # of one without a result
+
+    def value(self, metric: str) -> float:
+        """Returns the metric, NaN where the run has no finite number of that name."""
+        found = self.metrics.get(metric)
+        return float(found) if isinstance(found, int | float) and math.isfinite(found) else math.nan
+
+    def lacks(self, metric: str) -> str | None:
+        """Returns why the run has no value of the metric, None if it has one."""
+        if self.state != "done":
+            return self.said
+        if not math.isnan(self.value(metric)):
+            return None
+        return f"{metric} is {self.metrics[metric]}" if metric in self.metrics else f"no {metric}"
+
+    @property
+    def said(self) -> str:
+        """Returns the state, with the error if there is one."""
+        return self.state + (f": {self.error}" if self.error else "")
+
+    @property
+    def failed(self) -> bool:
+        """Returns whether it ended without a result, or gives a number that is not finite."""
+        broken = any(isinstance(v, float) and not math.isfinite(v) for v in self.metrics.values())
+        return self.state in ("failed", "lost", "unreadable") or broken
+
+
+def read_run(run_id: str, runs_dir: Path) -> Run:
+    """Returns what the run's files in `runs_dir` say, a problem with them as its error."""
+    folder = runs_dir / run_id
+    try:
+        if not (folder / "result.json").exists():
+            return _unfinished(run_id, folder)
+        result = read_json(folder / "result.json")
+        if not isinstance(result, dict) or not isinstance(result.get("metrics"), dict):
+            raise ValueError("result.json has no metrics")
+    except ValueError as error:
+        return Run(run_id, "unreadable", error=_one_line(error).replace(f"{folder}/", ""))
+    known: dict[str, Any] = {k: result.get(k) for k in ("params", "train_flops", "wall_s")}
+    env = {key: str(value) for key, value in result.get("env", {}).items()}
+    return Run(run_id, "done", metrics=result["metrics"], env=env, **known)
+
+
+def read_losses(run_id: str, runs_dir: Path) -> list[tuple[int, float]]:
+    """Returns (step, training loss) of a run's log, rising; nothing where there is none."""
+    path, found = runs_dir / run_id / "metrics.jsonl", []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            record = json.loads(line)
+            found.append((int(record["step"]), float(record["loss"])))
+        except (ValueError, KeyError, TypeError):  # cut off by a crash
+            continue
+    return found
+
+
+def _unfinished(run_id: str, folder: Path) -> Run:
+    try:
+        status = read_status(folder)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"status.json is not a run's ({_one_line(error)})") from error
+    reason = _one_line(status.get("error") or "")
+    if status["state"] == "done":
+        reason = "status.json says done, but there is no result.json"
+    return Run(run_id, status["state"], error=reason or None, status=status)
+
+
+def _one_line(error: object) -> str:
+    return " ".join(str(error).split())

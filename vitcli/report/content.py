@@ -1,0 +1,181 @@
+"""The report's words and numbers as plain text, which html, markdown and LaTeX templates lay out.
+
+Nothing here is escaped: `render.py` does that, for each format its own way.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from vitcli.analysis.contrasts import CONTRASTS
+from vitcli.analysis.pairs import x_name
+from vitcli.analysis.power import needs
+from vitcli.analysis.results import Results
+from vitcli.analysis.verdicts import ALPHA, Pair, Verdict, says
+from vitcli.progress import duration
+from vitcli.records import Run
+from vitcli.report.tables import EMPTY, tables
+
+NO_CLAIM = "This study tests no claim."
+SYMBOLS = {
+    "reproduced": "✓", "contradicted": "✗", "negligible": "≈", "undecided": "?", "not judged": "–",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class VerdictLine:
+    """One claim, in print.
+
+    Attributes:
+        sentence: its effect in words, or why there is none.
+        beside: the interval, what is claimed, the paper's own.
+        numbers: terms and values; said: the sentences below; pairs: name and `numbers` of each.
+    """
+
+    id: str
+    word: str
+    symbol: str
+    statement: str
+    where: str
+    sentence: str
+    beside: str
+    numbers: dict[str, str]
+    said: list[str]
+    pairs: list[tuple[str, dict[str, str]]]
+
+
+def content(results: Results, verdicts: list[Verdict], figures: dict[str, str]) -> dict[str, Any]:
+    """Returns what the report of a study says, by what its templates call it.
+
+    Args:
+        figures: by file stem what it shows, for who cannot see it.
+    """
+    return {
+        "study": results.study,
+        "about": about(results),
+        "verdicts": lines(results, verdicts),
+        "how": _how(verdicts),
+        "tables": tables(results),
+        "methods": _methods(results),
+        "figures": figures,
+    }
+
+
+def about(results: Results) -> str:
+    """Returns which study this is, at which scale, what it measures, and how much is done."""
+    study, runs = results.study, results.runs.values()
+    done = sum(run.state == "done" for run in runs)
+    label = study.of_metric(study.metric).label
+    return f"Study {study.name}, scale {study.scale}: {label}. {done} of {len(runs)} runs finished."
+
+
+def lines(results: Results, verdicts: list[Verdict]) -> list[VerdictLine]:
+    """Returns the verdicts in print."""
+    return [_line(verdict, x_name(results.study)) for verdict in verdicts]
+
+
+def _line(verdict: Verdict, x: str) -> VerdictLine:
+    claim, pair = verdict.claim, verdict.decisive
+    numbers = _numbers(verdict, pair)
+    sentence, beside = f"{pair.name}: {pair.problem}", []
+    if pair.problem is None:
+        sentence, between = says(verdict, pair, x)
+        beside.append(f"interval {between}")
+    beside += [f"claimed: {numbers['claimed']}"]
+    beside += [f"the paper: {numbers['the paper']}"] if pair.paper is not None else []
+    said = [f"Tested: {verdict.tested}", verdict.reason, *verdict.notes]
+    said += [f"Without training: {verdict.nulls}."] if verdict.nulls else []
+    said += [f"Failed: {verdict.touched}."] if verdict.touched else []
+    said += [f"{needs(verdict)}."] if verdict.word == "undecided" else []
+    return VerdictLine(
+        claim.id,
+        verdict.word,
+        SYMBOLS[verdict.word],
+        claim.statement,
+        claim.where,
+        sentence,
+        "; ".join(beside),
+        numbers,
+        said,
+        [(each.name, _numbers(verdict, each)) for each in verdict.pairs],
+    )
+
+
+def _numbers(verdict: Verdict, pair: Pair) -> dict[str, str]:
+    """Returns a pair's numbers, or its problem in place of its seeds."""
+    kind, estimate = CONTRASTS[verdict.claim.of], pair.estimate
+    size = kind.size(verdict.size)
+    least = verdict.claim.at_least is not None
+    effect = EMPTY if estimate is None else kind.number(estimate.effect)
+    judged = pair.problem is None
+    return {
+        "effect": f"beyond {effect}" if estimate and estimate.limit is not None else effect,
+        "interval": EMPTY if pair.interval is None else kind.between(*pair.interval),
+        "claimed": f"above {kind.number(verdict.size)}" if least else f"within ±{size}",
+        "p for": format_p(pair.p_for) if judged else EMPTY,
+        "p against": format_p(pair.p_against) if judged else EMPTY,
+        "seeds": str(pair.n) if judged else pair.problem or EMPTY,
+        "the paper": EMPTY if pair.paper is None else kind.number(pair.paper),
+    }
+
+
+def format_p(p: float) -> str:
+    """Returns p with two digits, or `< 0.001`."""
+    return f"{p:.2g}" if p >= 0.001 else "< 0.001"
+
+
+def _how(verdicts: list[Verdict]) -> str:
+    """Returns how verdicts are reached and what their numbers are."""
+    if not verdicts:
+        return ""
+    k = len(verdicts)
+    return (
+        "Effects are means over seeds; slopes are changes per doubling of x. Intervals are of "
+        f"level {100 * verdicts[0].level:.4g} %, by Student's t, so that with 95 % none of this "
+        f"study's {k} claims' misses the truth. Reproduced: it lies where the claim says, "
+        "above the size that matters, or within it, in all of its pairs. Contradicted: it lies on "
+        "the other side in one of them (looked for among all, so at a level of 1 - "
+        f"{ALPHA:g} / {k} / pairs). Negligible: it lies within the size. Undecided: none of these. "
+        "Not judged: runs are missing, or the better arm transfers no better than what there is "
+        "without training. p for and p against are adjusted likewise, and below 0.05 exactly "
+        "there. Where a seed failed, no claim is called reproduced."
+    )
+
+
+def _methods(results: Results) -> dict[str, str]:
+    study = results.study
+    found = {
+        "Setting": study.setting,
+        "Scale": f"{study.scale}; overrides: {', '.join(study.overrides) or 'none'}",
+        "Metric": f"{study.metric} ({study.of_metric(study.metric).label})",
+        **study.methods,
+        **_cost(results.of_cells(), ""),
+    }
+    if (shared := results.correlation()) is not None:
+        found["Correlation of two cells over the seeds"] = (
+            f"{shared:.2f} (above 0, differences of the same seed are surer than of others)"
+        )
+    if study.sources:
+        found |= _cost([results.runs[run] for run in study.sources], " of the sources")
+    return {term: text for term, text in found.items() if text}
+
+
+def _cost(runs: list[Run], which: str) -> dict[str, str]:
+    """Returns number, cost, size and machines of these runs."""
+    done = [run for run in runs if run.state == "done"]
+    wall, flops = sum(r.wall_s or 0.0 for r in runs), sum(r.train_flops or 0.0 for r in runs)
+    found = {f"Runs{which}": f"{len(done)} of {len(runs)} finished"}
+    found[f"Cost{which}"] = (
+        f"{duration(wall)} of wall time added up over the finished runs, {flops:.3g} training "
+        f"FLOPs ({flops / 1e18:.3g} exaFLOPs)"
+    )
+    if params := sorted(run.params for run in runs if run.params is not None):
+        sizes = f"{params[0]:,}" + f" to {params[-1]:,}" * (params[0] != params[-1])
+        found[f"Parameters{which}"] = sizes
+    machines = Counter(tuple(sorted(run.env.items())) for run in runs if run.env)
+    for env, count in machines.most_common():
+        term = f"Machine and versions{which} ({count} run{'s'[: count - 1]})"
+        found[term] = ", ".join(f"{key} {value}" for key, value in env)
+    return found

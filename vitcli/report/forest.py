@@ -1,0 +1,80 @@
+"""All pairs of a study's claims at a glance: effect, interval, the paper's own, and what matters.
+
+Contrasts have different units, so each effect is divided by the size that matters for its claim:
+beyond 1 it matters, the grey band is too small to.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from vitcli.analysis.verdicts import Verdict
+from vitcli.report.style import GREY, INK, OF_WORD, RULE, note, short
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def draw(verdicts: Sequence[Verdict]) -> Figure:
+    """Returns the forest plot of one claim or more."""
+    from matplotlib.figure import Figure
+
+    count = sum(1 + len(verdict.pairs) for verdict in verdicts)
+    figure = Figure(figsize=(10.5, 1.2 + 0.27 * count))
+    ax = figure.subplots()
+    ax.set_xscale("symlog", linthresh=2, linscale=1)
+    reach = _reach(verdicts)
+    ax.set_xlim(-reach, reach)
+    ax.set_ylim(count - 0.4, -0.6)
+    ax.axvspan(-1, 1, color=RULE, linewidth=0)
+    ax.axvline(0, color=GREY, linewidth=0.8)
+    names, y = list[tuple[int, str]](), 0
+    for verdict in verdicts:
+        ax.text(-reach, y, short(verdict.claim.statement, 110), weight="bold", va="center", size=8)
+        _word(ax, y, verdict.word)
+        for pair in verdict.pairs:
+            y += 1
+            names.append((y, short(pair.name, 64)))
+            colour = OF_WORD[verdict.word if pair.problem is None else "not judged"]
+            if pair.interval is not None and pair.effect is not None:
+                low, high = (min(max(v / verdict.size, -reach), reach) for v in pair.interval)
+                ax.plot([low, high], [y, y], color=colour, linewidth=2, solid_capstyle="butt")
+            if pair.effect is not None:
+                filled = colour if pair.interval else "none"
+                at = min(max(pair.effect / verdict.size, -reach), reach)
+                ax.plot(at, y, marker="o", color=colour, markerfacecolor=filled, markersize=6)
+            if pair.paper is not None:
+                at = min(max(pair.paper / verdict.size, -reach), reach)
+                ax.plot(at, y, marker="D", color=INK, markerfacecolor="none", markersize=5)
+        y += 1
+    ax.set_yticks([y for y, _ in names], [name for _, name in names], size=8)
+    ax.tick_params(axis="y", length=0)
+    ticks = [t for t in (1, 2, 5, 10, 20, 50, 100, 200, 500) if t < reach]
+    ax.set_xticks([-t for t in reversed(ticks)] + [0, *ticks], minor=False)
+    ax.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
+    ax.set_xticks([], minor=True)
+    ax.set_xlabel("effect, in sizes that matter")
+    note(
+        ax,
+        "point: effect   line: simultaneous interval   diamond: the paper's own effect\n"
+        "grey band: too small to matter   hollow: not judged",
+    )
+    return figure
+
+
+def _reach(verdicts: Sequence[Verdict]) -> float:
+    """Returns where the axis ends, in sizes that matter."""
+    found = [3.0]
+    for verdict in verdicts:
+        for pair in verdict.pairs:
+            ends = [*(pair.interval or ()), pair.effect or 0.0, pair.paper or 0.0]
+            found += [abs(end) / verdict.size for end in ends if math.isfinite(end)]
+    return min(1.2 * max(found), 600.0)
+
+
+def _word(ax: Axes, y: float, word: str) -> None:
+    place = ax.get_yaxis_transform()
+    ax.text(1.01, y, word, transform=place, va="center", weight="bold", color=OF_WORD[word])

@@ -1,0 +1,68 @@
+"""What is known of a data set without opening it: its name, its sizes, what a seed draws of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from vitcli.config import DataConfig
+
+_WORDS = {
+    "glyphs": "generated images of printed letters",
+    "digits": "handwritten digits",
+    "letters": "letters that upstream has not",
+}
+# Training and validation images of sets that have a number of their own.
+_SIZES = {
+    "digits": (1297, 500),
+    "cifar10": (50_000, 10_000),
+    "cifar100": (50_000, 10_000),
+    "imagenet": (1_281_167, 50_000),
+}
+
+
+def named(data: DataConfig) -> str:
+    """Returns the name of a run's data set: the user's own, if there is one."""
+    return data.alias or data.name
+
+
+def words(name: str) -> str:
+    """Returns the data set in words."""
+    return _WORDS.get(name, name)
+
+
+def sizes(data: DataConfig) -> tuple[int | None, int | None]:
+    """Returns the numbers of training and validation images, None where only the files tell."""
+    train, val = _SIZES.get(data.name, (None, None))
+    if val is not None and data.val_size is not None:
+        return data.size or train, min(val, data.val_size)
+    return data.size or train, data.val_size or val
+
+
+def drawn(data: DataConfig) -> tuple[list[str], list[str]]:
+    """Returns what of the set another data.seed draws anew, and what stays as it is."""
+    name = named(data)
+    if data.name == "glyphs":
+        return [f"training and validation images of {name}"], []
+    if data.name == "digits":
+        size = "" if data.size is None else f", and which {data.size:,} are trained on"
+        return [f"the split of {name} into training and test images{size}"], []
+    if data.stream:
+        return [], [f"the images of {name}: the first ones of the stream"]
+    train, val = sizes(replace(data, size=None, val_size=None))
+    anew, fixed = list[str](), list[str]()
+    for part, wanted, there in (("training", data.size, train), ("test", data.val_size, val)):
+        if wanted is not None and (there is None or wanted < there):
+            anew.append(f"which {wanted:,} {part} images of {name}")
+        else:
+            fixed.append(f"the {part} images of {name}: all there are")
+    return anew, fixed
+
+
+def describe(data: DataConfig) -> str:
+    """Returns the set, how much of it, and its images, in words."""
+    every = "unlimited" if data.name == "glyphs" else "all"
+    amount = every if data.size is None else f"{data.size:,}"
+    kind = f"{data.level}, " if data.name == "glyphs" else ""
+    classes = "its own" if data.num_classes is None else f"{data.num_classes:,}"
+    pixels = "x".join(str(side) for side in dict.fromkeys(data.height_width))
+    return f"{named(data)} ({kind}{amount} images of {pixels} pixels, {classes} classes)"

@@ -1,0 +1,76 @@
+"""What a study's runs measure, on which data: the placeholders in its file filled in. No torch.
+
+{data} is what cells are trained on, {upstream} what their sources are, if they have any, else the
+same; {downstream} is the first few-shot set; {each} repeats a table, or a claim's metric, for every
+one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from vitcli.config import RunConfig, nearest
+from vitcli.evals import metrics_of
+from vitcli.schema import Claim, Study
+from vitcli.sets import named, words
+
+_EACH = "{each}"
+
+
+def filled(study: Study, cell: RunConfig, source: RunConfig | None) -> Study:
+    """Returns the study with its data's names in texts and metrics, by the first of its cells.
+
+    The metric's own table, and tables of what is not measured, are left out.
+
+    Raises:
+        ValueError: the cells do not measure the study's metric, or a claim's.
+    """
+    sets, there = cell.evals.sets, metrics_of(cell)
+    names = {"{data}": named(cell.data), "{upstream}": named((source or cell).data)}
+    names["{downstream}"] = sets[0] if sets else "none"
+    in_words = {key: words(name) for key, name in names.items()}
+    metric = _fill(study.metric, names)
+    tables = _filled(study.tables, names, sets)
+    found = replace(
+        study,
+        metric=metric,
+        tables=[name for name in dict.fromkeys(tables) if name in there and name != metric],
+        claims=[_claim(claim, names, sets) for claim in study.claims],
+        differences=[_fill(sentence, in_words) for sentence in study.differences],
+        metrics=there,
+    )
+    evals = cell.evals
+    asked = f"evals.downstream={evals.downstream or 'null'}, evals.shots={evals.shots}, "
+    asked += f"evals.shifts={evals.shifts}"
+    for name in [metric, *(name for claim in found.claims for name in _metrics(claim))]:
+        if name not in there:
+            raise ValueError(f"metric={name}: no run measures it ({asked}){nearest(name, there)}")
+    return found
+
+
+def _metrics(claim: Claim) -> list[str]:
+    return [*claim.metric, *filter(None, [claim.pick, claim.against])]
+
+
+def _fill(text: str, values: Mapping[str, str]) -> str:
+    for key, value in values.items():
+        text = text.replace(key, value)
+    return text
+
+
+def _filled(metrics: Sequence[str], names: Mapping[str, str], sets: Sequence[str]) -> list[str]:
+    return [
+        _fill(name, {**names, _EACH: each})
+        for name in metrics
+        for each in (sets if _EACH in name else [""])
+    ]
+
+
+def _claim(claim: Claim, names: Mapping[str, str], sets: Sequence[str]) -> Claim:
+    return replace(
+        claim,
+        metric=_filled(claim.metric, names, sets),
+        pick=None if claim.pick is None else _fill(claim.pick, names),
+        against=None if claim.against is None else _fill(claim.against, names),
+    )
