@@ -110,7 +110,7 @@ def test_each_is_one_record_one_class_or_one_file(
     assert ended.code == 0, ended.out + ended.err
     report = newest("weights", tmp_path / "outputs") / "report"
     (claim,) = read_json(report / "claims.json")["claims"]
-    assert claim["word"] == "reproduced"
+    assert claim["verdict"] == "reproduced"
     assert claim["reason"].startswith("2 layers is 1.")
     svg = (report / "figures" / "main.svg").read_text()
     assert "<!-- Parameters -->" in svg

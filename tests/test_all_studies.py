@@ -75,7 +75,7 @@ def test_a_study_ends_with_a_report(
             assert wanted <= set(found), f"{cell.id}: {wanted - set(found)}"
             assert set(study.metrics) == set(found)
     verdicts = read_json(folder / "report" / "claims.json")["claims"]
-    assert [v["word"] for v in verdicts] == ["not judged"] * len(study.claims)  # one seed
+    assert [v["verdict"] for v in verdicts] == ["not judged"] * len(study.claims)  # one seed
     assert study.title in (folder / "report" / "report.html").read_text()
     assert (folder / "report" / "figures" / "losses.svg").exists()
 

@@ -14,6 +14,8 @@ import pytest
 import yaml
 from helpers import ROOT, Ended, start, wait_for
 
+from vitcli.analysis.results import read_results
+from vitcli.analysis.verdicts import judge
 from vitcli.compose import compose
 from vitcli.schema import SCALES
 from vitcli.status import read_status
@@ -163,7 +165,13 @@ def test_bad_studies_are_one_line_and_exit_2(
         ({"title": 3}, "title=3: "),
         ({"cells": [{"row": "three", "column": "here"}]}, "row=three: choose from one, two"),
         ({"cells": [{"row": "one", "column": "here"}] * 2}, "two cells"),
-        ({"claims": [claim(test="greater")]}, "claims.0.test: unknown key"),
+        ({"claims": [claim(tests="greater")]}, "claims.0.tests: unknown key"),
+        (
+            {"claims": [claim(mertic="val/top1")]},
+            "claims.0.mertic: unknown key; did you mean 'metric'",
+        ),
+        ({"claims": [claim(test="less")]}, "claims.test=less: write at_least or within"),
+        ({"modes": {"more": {}}}, "modes: each is a study file of its own"),
         ({"claims": [claim(of="slop")]}, "claim c: of=slop: choose from difference, interaction"),
         ({"claims": [claim(pairs=[["on-here", "two-here"]])]}, "no cell on-here; did you mean"),
         ({"claims": [claim(of="spread", pairs=[["one", "too"]])]}, "no row too; did you mean"),
@@ -206,6 +214,29 @@ def test_a_study_file_with_a_mistake_is_named(
         make_plan("own-depth", [], own(**changes))
     assert message in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_the_key_that_was_meant_is_one_of_its_own_place(own: Callable[..., Path]) -> None:
+    with pytest.raises(
+        ValueError, match=r"claims\.0\.seeds: unknown key$"
+    ):  # the study has such a key
+        make_plan("own-depth", [], own(claims=[claim(seeds=[0])]))
+
+
+def test_claims_from_before_they_had_sizes_are_read_and_said(own: Callable[..., Path]) -> None:
+    greater, within = (
+        claim(test="greater"),
+        claim(id="d", test="equivalent", margin={"laptop": 0.2}),
+    )
+    for one in (greater, within):
+        del one["at_least"]  # type: ignore[attr-defined]
+    folder = own(claims=[greater, within], metric_label="how often it is right", modes=None)
+    study = make_plan("own-depth", [], folder).study
+    assert study.claims[0].at_least == dict.fromkeys(SCALES, 0.0)
+    assert study.claims[1].within == {"laptop": 0.2}
+    assert study.metrics["val/top1"].label == "how often it is right"
+    first = judge(read_results(study, folder))[0]
+    assert first.tested == "how often it is right: 1 layer is any amount above 2 layers."
 
 
 def test_a_file_that_is_no_study_is_named(own: Callable[..., Path]) -> None:

@@ -7,8 +7,8 @@ conf/study/*.yaml gives all but what planning fills in; a plan has its own scale
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import field, fields, is_dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import field, fields
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
@@ -124,8 +124,8 @@ def _listed(given: Any) -> Any:
 class Claim:
     """A statement of the paper, and the contrast that it is tested by.
 
-    With `at_least`, each pair's contrast is to be above 0 by the size that matters; with `within`,
-    no farther from 0 than that. The sizes are by scale, in units of the contrast.
+    With `at_least`, each pair's contrast is to be above 0 by the size that matters (0: by any);
+    with `within`, no farther from 0 than that. The sizes are by scale, in units of the contrast.
     """
 
     id: str
@@ -166,6 +166,7 @@ class Study:
     cells: list[Cell] = field(default_factory=list)  # empty: each row x each column
     source: list[str] | None = None  # of the runs that every cell fine-tunes; null: there are none
     tables: list[str] = field(default_factory=list)  # further metrics
+    metric_label: str = ""  # what the metric is called here, instead of by its evaluator
     x: XAxis | None = None  # the figure is of curves, else of bars
     claims: list[Claim] = field(default_factory=list)
     differences: list[str] = field(default_factory=list)  # from what the paper did
@@ -183,7 +184,7 @@ class Study:
     @classmethod
     def from_file(cls, written: Any) -> Study:
         """Returns the study of a YAML file's content. Raises ValueError, naming the key."""
-        return _typed(written)
+        return _typed(_earlier(written) if isinstance(written, Mapping) else written)
 
     @classmethod
     def from_plan(cls, text: str | bytes, name: object) -> Study:
@@ -245,12 +246,50 @@ def _one_line(error: ValidationError) -> str:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"] if not str(part).startswith("function-"))
     if first["type"] == "unexpected_keyword_argument":
-        return f"{where}: unknown key{nearest(str(first['loc'][-1]), _KEYS)}"
+        known = [key for key in _keys(first["loc"]) if key != first["loc"][-1]]
+        return f"{where}: unknown key{nearest(str(first['loc'][-1]), known)}"
     what = _WORDS.get(first["type"]) or first["msg"][0].lower() + first["msg"][1:]
     given = first["input"]
     shown = "" if first["type"] == "missing" or isinstance(given, dict) else f"={given!r}"
     return f"{where}{shown}: {what}"
 
 
-_CLASSES = (Study, Axis, Cell, XAxis, Curve, Paper, Claim, ClaimPaper, Scale)
-_KEYS = sorted({f.name for kind in _CLASSES if is_dataclass(kind) for f in fields(kind)})
+# The class of what stands under a key; a claim's own `paper` is another than the study's.
+_UNDER = {
+    "rows": Axis, "columns": Axis, "cells": Cell, "x": XAxis, "paper": Paper, "curve": Curve,
+    "claims": Claim, "scales": Scale,
+}  # fmt: skip
+
+
+def _keys(where: Sequence[int | str]) -> list[str]:
+    """Returns the keys there are beside the one at that place."""
+    names = [part for part in where[:-1] if part in _UNDER]
+    kind = _UNDER[str(names[-1])] if names else Study
+    kind = ClaimPaper if names[:1] == ["claims"] and kind is Paper else kind
+    return [each.name for each in fields(kind)]
+
+
+def _earlier(written: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a file's content, with claims from before they had sizes in the words of now.
+
+    `test: greater` is `at_least: 0`: any difference counts, and the verdict says so. `equivalent`
+    with a `margin` is `within` it. Keys that are null are not given.
+    """
+    found = {key: value for key, value in written.items() if value is not None}
+    if "modes" in found:
+        raise ValueError("modes: each is a study file of its own, with `like: NAME`")
+    if isinstance(claims := found.get("claims"), list):
+        found["claims"] = [_claim_now(c) if isinstance(c, Mapping) else c for c in claims]
+    return found
+
+
+def _claim_now(claim: Mapping[str, Any]) -> dict[str, Any]:
+    found = dict(claim)
+    test = found.pop("test", None)
+    if test == "greater":
+        found.setdefault("at_least", dict.fromkeys(SCALES, 0.0))
+    elif test == "equivalent":
+        found["within"] = found.pop("margin", None)
+    elif test is not None:
+        raise ValueError(f"claims.test={test}: write at_least or within, the size that matters")
+    return found

@@ -62,7 +62,11 @@ def test_what_a_claim_may_be(of: str, changes: dict[str, Any]) -> None:
         ({"at_least": None}, "give one of at_least and within: the size that matters, by scale"),
         ({"within": {"laptop": 0.1}}, "give one of at_least and within"),
         ({"at_least": {"gpu": 0.1}}, "at_least={'gpu': 0.1}: no size for scale=laptop"),
-        ({"at_least": {"laptop": 0.0}}, "at_least.laptop=0: the size that matters is above 0"),
+        ({"at_least": {"laptop": -0.1}}, "at_least.laptop=-0.1: the size that matters is above 0"),
+        (
+            {"at_least": None, "within": {"laptop": 0.0}},
+            "within.laptop=0: the size that matters is above 0",
+        ),
         ({"pairs": []}, r"pairs=\[\]: give at least one"),
         ({"pairs": [["vit", "bti"]]}, "no row bti; did you mean 'bit'"),
         ({"of": "difference"}, "no cell vit; did you mean 'vit-c"),

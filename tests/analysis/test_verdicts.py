@@ -74,7 +74,7 @@ def test_intervals_are_simultaneous_over_the_study_s_claims() -> None:
     assert beside.p_for == pytest.approx(2 * alone.p_for)
     assert (beside.decisive.interval or (0,))[0] < (alone.decisive.interval or (0,))[0]
     assert unjudged.word == "not judged"  # and has its place all the same
-    assert unjudged.reason == "Not judged: A − Z-c0: the study has no cell Z-c0."
+    assert unjudged.reason == "A − Z-c0: the study has no cell Z-c0."
 
 
 def test_a_claim_hangs_on_its_weakest_pair() -> None:

@@ -15,7 +15,7 @@ from made_up import with_run, with_study, write
 from vitcli.analysis.results import Results, load
 from vitcli.report.build import show, show_index, write_index, write_report
 
-FILES = {"report.html", "report.md", "tables.tex", "runs.csv", "claims.json"} | {
+FILES = {"report.html", "report.md", "table.tex", "runs.csv", "claims.json"} | {
     f"figures/{stem}" for stem in ("main.svg", "main.png", "main.pdf", "forest.svg", "forest.png")
 }
 
@@ -52,7 +52,7 @@ def test_the_report_is_whole_and_leaves_nothing_else(whole: Results, tmp_path: P
 def test_verdicts_as_data(whole: Results, tmp_path: Path) -> None:
     found = json.loads((made(whole, tmp_path) / "claims.json").read_text())
     first, second = found["claims"]
-    assert [first["word"], second["word"]] == ["reproduced", "reproduced"]
+    assert [first["verdict"], second["verdict"]] == ["reproduced", "reproduced"]
     pair = first["pairs"][first["decisive"]]
     assert (pair["n"], pair["paper"]) == (5, pytest.approx(0.02824))
     assert pair["interval"][0] > first["size"] == 0.04

@@ -84,7 +84,7 @@ def test_hostile_labels_stay_text(curve: Results, tmp_path: Path, figure: str) -
         parsed = Parsed(path.read_text())
         assert not {"script", "b"} & {tag for tag, _ in parsed.tags}
         assert parsed.text.count(plain) >= 2
-    latex = (report.parent / "tables.tex").read_text()
+    latex = (report.parent / "table.tex").read_text()
     assert render.escape_latex(HOSTILE) in latex
     assert not re.search(r"(?<!\\)[$&](?!\\pm\$)", latex.replace(" & ", "").replace(r"$\pm$", ""))
     markdown = (report.parent / "report.md").read_text()
@@ -185,7 +185,7 @@ def test_two_figures_share_no_id_and_wear_the_page_s_colours() -> None:
 
 
 def test_latex_is_of_balanced_booktabs_tables(whole: Results, tmp_path: Path) -> None:
-    text = (page(whole, tmp_path).parent / "tables.tex").read_text()
+    text = (page(whole, tmp_path).parent / "table.tex").read_text()
     lines = text.splitlines()
     assert lines.count(r"\begin{tabular}{lccc}") == lines.count(r"\end{tabular}") == 2
     rows = [line for line in lines if line.endswith(r"\\")]

@@ -63,7 +63,7 @@ def _check(study: Study, claim: Claim) -> None:
     if study.scale not in sizes:
         raise ValueError(f"{key}={sizes}: no size for scale={study.scale}")
     for scale, size in sizes.items():
-        if not size > 0:
+        if not size > 0 and (claim.within is not None or size != 0):
             raise ValueError(f"{key}.{scale}={size:g}: the size that matters is above 0")
     if not claim.pairs:
         raise ValueError("pairs=[]: give at least one")

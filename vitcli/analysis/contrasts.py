@@ -53,7 +53,7 @@ class Contrast:
         """Returns the effect as a person reads it: `+0.367`, `×10.9`, `×1/10.9`."""
         if self.factor:
             return f"×{2.0**effect:.3g}" if effect >= 0 else f"×1/{2.0**-effect:.3g}"
-        return f"{effect:+.{self.digits}f}"
+        return f"{round(effect, self.digits) + 0.0:+.{self.digits}f}"  # no -0.000
 
     def size(self, effect: float) -> str:
         """Returns the effect's size without its sign: `0.367`, `0.0120`, `10.9`."""

@@ -198,7 +198,8 @@ def _tested(study: Study, claim: Claim, pairs: Sequence[Pair]) -> str:
     if claim.within is not None:
         text = kind.text(kind.within, arms, x_name(study), size, True)
     else:
-        text = kind.text(kind.says, arms, x_name(study), f"at least {size}", True)
+        least = f"at least {size}" if study.size(claim) else "any amount"
+        text = kind.text(kind.says, arms, x_name(study), least, True)
     each = f", in each of {len(pairs)} pairs" if several else ""
     of = " and ".join(study.of_metric(name).label for name in metrics)
     return f"{'Mean of ' * (len(metrics) > 1)}{of}: {text}{each}."
@@ -224,7 +225,7 @@ def says(verdict: Verdict, pair: Pair, x: str) -> tuple[str, str]:
 def _reason(verdict: Verdict, x: str) -> str:
     claim, pair, word, many = verdict.claim, verdict.decisive, verdict.word, len(verdict.pairs)
     if word == "not judged":
-        return f"Not judged: {pair.name}: {pair.problem}."
+        return f"{pair.name}: {pair.problem}."
     kind, least = CONTRASTS[claim.of], claim.at_least is not None
     size = ("a factor of " if kind.factor else "") + kind.size(verdict.size)
     where = {

@@ -133,7 +133,7 @@ def _write(results: Results, verdicts: list[Verdict], out: Path, runs_dir: Path)
     page = content(results, verdicts, figures)
     write_text(out / "report.html", render("report.html", page=page, svgs=svgs))
     write_text(out / "report.md", re.sub(r"\n{3,}", "\n\n", render("report.md", page=page)))
-    write_text(out / "tables.tex", render("tables.tex", page=page))
+    write_text(out / "table.tex", render("table.tex", page=page))
     write_text(out / "runs.csv", to_csv(results))
     write_json(out / "claims.json", _claims_json(results, verdicts))
 
@@ -150,11 +150,10 @@ def _claims_json(results: Results, verdicts: list[Verdict]) -> dict[str, Any]:
             }
             for pair in verdict.pairs
         ]
-        known = {key: value for key, value in vars(verdict).items() if key != "decisive"}
-        known |= {"claim": asdict(verdict.claim), "pairs": pairs, "p_for": verdict.p_for}
-        known |= {"p_against": verdict.p_against}
-        known |= {"decisive": verdict.pairs.index(verdict.decisive)}
-        claims.append({"id": verdict.claim.id, **known})
+        facts = dict(vars(verdict)) | {"claim": asdict(verdict.claim), "pairs": pairs}
+        facts |= {"p_for": verdict.p_for, "p_against": verdict.p_against}
+        facts |= {"verdict": facts.pop("word"), "decisive": verdict.pairs.index(verdict.decisive)}
+        claims.append({"id": verdict.claim.id, **facts})
     return {"study": study.name, "scale": study.scale, "metric": study.metric, "claims": claims}
 
 

@@ -116,7 +116,7 @@ def _numbers(verdict: Verdict, pair: Pair) -> dict[str, str]:
         "claimed": f"above {kind.number(verdict.size)}" if least else f"within ±{size}",
         "p for": format_p(pair.p_for) if judged else EMPTY,
         "p against": format_p(pair.p_against) if judged else EMPTY,
-        "seeds": str(pair.n) if judged else pair.problem or EMPTY,
+        "seeds": str(pair.n) if judged else f"{pair.n} ({pair.problem})",
         "the paper": EMPTY if pair.paper is None else kind.number(pair.paper),
     }
 

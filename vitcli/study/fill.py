@@ -31,6 +31,8 @@ def filled(study: Study, cell: RunConfig, source: RunConfig | None) -> Study:
     names["{downstream}"] = sets[0] if sets else "none"
     in_words = {key: words(name) for key, name in names.items()}
     metric = _fill(study.metric, names)
+    if study.metric_label and metric in there:
+        there = {**there, metric: replace(there[metric], label=study.metric_label)}
     tables = _filled(study.tables, names, sets)
     found = replace(
         study,
