@@ -138,9 +138,9 @@ def test_bad_overrides_are_one_line(overrides: list[str], message: str) -> None:
 
 
 def test_the_runs_of_the_reference_report_keep_their_names() -> None:
-    table = conf_dir().parent / "outputs/reference/laptop/pos-emb/table.csv"
+    rows = conf_dir().parent / "outputs/reference/laptop/pos-emb/runs.csv"
     name = run_id(compose(["evals.downstream=[digits]"]))
-    assert name in table.read_text()
+    assert name in rows.read_text()
 
 
 def test_flags_may_stand_anywhere() -> None:
