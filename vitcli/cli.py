@@ -129,11 +129,14 @@ def report(
     outputs: Outputs = Path("outputs"),
 ) -> None:
     """Write and show the report of a study, or of all, from its files."""
+    import gc
+
     from vitcli.report.build import show_index, write_index, write_report
     from vitcli.study.plan import newest
 
     if bool(study) == every:
         raise ValueError("report takes a study's name, or --all")
+    gc.disable()  # a tenth of a report's time, and it ends in seconds
     if not every:
         folder = newest(study, outputs)
         write_report(folder, outputs / "runs")

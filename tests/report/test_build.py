@@ -16,7 +16,7 @@ from vitcli.analysis.results import Results, load
 from vitcli.report.build import show, show_index, write_index, write_report
 
 FILES = {"report.html", "report.md", "table.tex", "runs.csv", "claims.json"} | {
-    f"figures/{stem}" for stem in ("main.svg", "main.png", "main.pdf", "forest.svg", "forest.png")
+    f"figures/{stem}" for stem in ("main.svg", "main.png", "main.pdf", "forest.svg")
 }
 
 

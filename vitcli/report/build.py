@@ -25,7 +25,7 @@ _COLOURS = {
     "reproduced": "green", "contradicted": "red", "negligible": "magenta", "undecided": "yellow",
     "not judged": "dim",
 }  # fmt: skip
-_FORMATS = {"main": ("svg", "png", "pdf"), "forest": ("svg", "png"), "losses": ("svg", "png")}
+_FORMATS = {"main": ("svg", "png", "pdf"), "forest": ("svg",), "losses": ("svg",)}
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ OF_WORD = {
     "reproduced": "#1B6E3C", "contradicted": "#B3261E", "negligible": "#5B4B8A",
     "undecided": "#7A5600", "not judged": FAINT,
 }  # fmt: skip
-_DPI = 160
+_DPI = 120
 _STYLE: Any = {
     "font.family": "DejaVu Sans",  # shipped with matplotlib, so it looks alike everywhere
     "font.size": 9,
