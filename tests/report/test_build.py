@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,20 @@ def test_one_seed_decides_nothing(whole: Results, tmp_path: Path) -> None:
     text = (made(with_study(whole, seeds=[0]), tmp_path) / "report.md").read_text()
     assert text.count("| **not judged** |") == 2
     assert "reproduced**" not in text
+
+
+@pytest.mark.parametrize("seeds", [5, 1])
+def test_a_claim_of_any_amount_has_no_place_in_the_forest(
+    whole: Results, tmp_path: Path, seeds: int
+) -> None:
+    claims = [replace(claim, at_least={"laptop": 0.0}) for claim in whole.study.claims]
+    study = replace(whole.study, claims=claims, seeds=whole.study.seeds[:seeds])
+    text = (made(replace(whole, study=study), tmp_path) / "report.md").read_text()
+    assert "any amount" in text
+    assert "forest.svg" not in text
+    sized = replace(claims[0], at_least={"laptop": 0.04})
+    both = replace(whole, study=replace(study, claims=[sized, *claims[1:]]))
+    assert "forest.svg" in (made(both, tmp_path) / "report.md").read_text()
 
 
 def test_a_study_without_claims_says_so(whole: Results, tmp_path: Path) -> None:

@@ -38,6 +38,8 @@ def needs(verdict: Verdict) -> str:
         return f"not judged: {verdict.decisive.problem}"
     if verdict.word != "undecided":
         return f"{verdict.word} already, with {verdict.decisive.n} seeds"
+    if not verdict.size:
+        return "no telling how many seeds: the claim is of any amount"
     kind, size, greater = CONTRASTS[verdict.claim.of], verdict.size, bool(verdict.claim.at_least)
     numbers = [pair.estimate.numbers for pair in verdict.pairs if pair.estimate is not None]
     pilot = np.array([of[: min(map(len, numbers))] for of in numbers]).T  # (n, pairs)

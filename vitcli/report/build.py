@@ -117,10 +117,10 @@ def _write(results: Results, verdicts: list[Verdict], out: Path, runs_dir: Path)
     figures = {"main": f"{label[:1].upper()}{label[1:]} of {rows}, over {over}"}
     draws: dict[str, Callable[[], Figure]] = {
         "main": lambda: (curves if study.x else bars).draw(results),
-        "forest": lambda: forest.draw(verdicts),
+        "forest": lambda: forest.draw(sized),
         "losses": lambda: losses.draw(results, logs),
     }
-    if verdicts:
+    if sized := [verdict for verdict in verdicts if verdict.size]:
         figures["forest"] = "Effects of all claims against the sizes that matter"
     if logs:
         figures["losses"] = f"Training losses of all runs of {rows}"

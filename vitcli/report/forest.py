@@ -1,25 +1,24 @@
 """All pairs of a study's claims at a glance: effect, interval, the paper's own, and what matters.
 
 Contrasts have different units, so each effect is divided by the size that matters for its claim:
-beyond 1 it matters, the grey band is too small to.
+beyond 1 it matters, the grey band is too small to. A claim of any amount has no such unit.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vitcli.analysis.verdicts import Verdict
 from vitcli.report.style import GREY, INK, OF_WORD, RULE, note, short
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
 def draw(verdicts: Sequence[Verdict]) -> Figure:
-    """Returns the forest plot of one claim or more."""
+    """Returns the forest plot of one claim or more, each with a size above 0."""
     from matplotlib.figure import Figure
 
     count = sum(1 + len(verdict.pairs) for verdict in verdicts)
@@ -32,9 +31,10 @@ def draw(verdicts: Sequence[Verdict]) -> Figure:
     ax.axvspan(-1, 1, color=RULE, linewidth=0)
     ax.axvline(0, color=GREY, linewidth=0.8)
     names, y = list[tuple[int, str]](), 0
+    beside: Any = {"transform": ax.get_yaxis_transform(), "va": "center", "weight": "bold"}
     for verdict in verdicts:
         ax.text(-reach, y, short(verdict.claim.statement, 110), weight="bold", va="center", size=8)
-        _word(ax, y, verdict.word)
+        ax.text(1.01, y, verdict.word, color=OF_WORD[verdict.word], **beside)
         for pair in verdict.pairs:
             y += 1
             names.append((y, short(pair.name, 64)))
@@ -73,8 +73,3 @@ def _reach(verdicts: Sequence[Verdict]) -> float:
             ends = [*(pair.interval or ()), pair.effect or 0.0, pair.paper or 0.0]
             found += [abs(end) / verdict.size for end in ends if math.isfinite(end)]
     return min(1.2 * max(found), 600.0)
-
-
-def _word(ax: Axes, y: float, word: str) -> None:
-    place = ax.get_yaxis_transform()
-    ax.text(1.01, y, word, transform=place, va="center", weight="bold", color=OF_WORD[word])
