@@ -100,3 +100,16 @@ def test_where_and_how_a_run_is_executed_follows_the_latest_command(
     plan = make_plan("own-data", [*own, "data.path=/nowhere"], Path(config_dir))
     freeze(plan)
     assert [read_config(f / "config.yaml").data.path for f in folders] == [str(path)] * 2
+
+
+def test_clothes_are_judged_by_their_own_validation_images(tmp_path: Path) -> None:
+    place = f"outputs={tmp_path}"
+    study = make_plan("pos-emb", ["data=fashion_mnist", place]).study
+    assert study.metric == "val/top1"
+    assert study.overrides[-1] == "evals.downstream=null"
+    assert not any("this study on" in sentence for sentence in study.differences)
+    asked = make_plan("pos-emb", ["data=fashion_mnist", "evals=fewshot", place]).study
+    assert asked.metric == "fewshot/digits/5shot"
+    scaling = make_plan("data-scaling", ["data=kmnist", place]).study
+    assert scaling.metric == "val/top1"
+    assert "fewshot/letters/5shot" not in scaling.metrics

@@ -21,7 +21,7 @@ from timm.data.loader import create_loader
 from vitcli.bench import Fixed, side_by_side, trainer_of
 from vitcli.compose import compose
 from vitcli.data import Batch, DataSource, Order, build_data
-from vitcli.data.cifar import Cifar
+from vitcli.data.held import Held
 from vitcli.data.order import batch_draw, batch_index
 from vitcli.progress import measuring
 from vitcli.trainer import find_device
@@ -31,13 +31,13 @@ FILES = 1024  # of 224 x 224 pixels, quality 90; whole batches, as timm drops th
 _SIDE, _BATCH = 224, 64
 
 
-class _MadeCifar(Cifar):
+class _MadeCifar(Held):
     """CIFAR-10 in all but its pixels."""
 
-    def _read(self, config: object, train: bool, most: int | None) -> Batch:
-        shape = (50000 if train else 10000, 3, self._held, self._held)
-        pixels = torch.randint(0, 256, shape, dtype=torch.uint8, device=self.device)
-        return pixels, torch.randint(0, 10, (len(pixels),), device=self.device)
+    def _read(self, config: object, train: bool, most: int | None) -> tuple[Batch, int]:
+        side, many = min(32, max(self._size)), 50000 if train else 10000
+        pixels = torch.randint(0, 256, (many, 3, side, side), dtype=torch.uint8, device=self.device)
+        return (pixels, torch.randint(0, 10, (many,), device=self.device)), 10
 
 
 def bench_data(console: Console) -> None:

@@ -86,7 +86,17 @@ class DataConfig:
     """A data set and how much of it to train on."""
 
     name: str = choice(
-        "glyphs", "digits", "cifar10", "cifar100", "imagefolder", "imagenet", "hfds", "wds"
+        "glyphs",
+        "digits",
+        "cifar10",
+        "cifar100",
+        "mnist",
+        "fashion_mnist",
+        "kmnist",
+        "imagefolder",
+        "imagenet",
+        "hfds",
+        "wds",
     )
     path: str | None = None  # of a set of your own
     alias: str | None = None  # your name for it: then its path is not part of a run's identity

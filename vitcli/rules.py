@@ -9,10 +9,11 @@ from typing import Any
 
 from vitcli.config import AugmentConfig, DataConfig, RunConfig, backbone_stride, nearest
 
-NUM_CLASSES = {"digits": 10, "cifar10": 10, "cifar100": 100}  # sets whose classes are known
+HELD = ("cifar10", "cifar100", "mnist", "fashion_mnist", "kmnist")  # small: on the device
+NUM_CLASSES = {"digits": 10} | dict.fromkeys(HELD, 10) | {"cifar100": 100}  # where they are known
 OWN = ("imagefolder", "imagenet", "hfds", "wds")  # sets of encoded images at data.path
 STREAMED = ("hfds", "wds")  # those that can be read as streams
-_DOWNSTREAM = ("digits", "letters", "cifar10", "cifar100", *OWN)
+_DOWNSTREAM = ("digits", "letters", *HELD, *OWN)
 _RANDAUGMENT = re.compile(r"rand(-(m|n|w|p|mstd|mmax|inc|t)[0-9.]+)*")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,23 @@ def cifar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(CIFAR100, "test_list", [write(hundred, "test", fine)])
     name, md5 = write(hundred, "meta", {"fine_label_names": [str(i) for i in range(100)]})
     monkeypatch.setattr(CIFAR100, "meta", {"filename": name, "key": "fine_label_names", "md5": md5})
+    return root
+
+
+@pytest.fixture
+def idx(tmp_path: Path) -> Path:
+    """MNIST and its two kin in their own format: 60 training and 20 test images of 28 pixels."""
+    root = tmp_path / "idx"
+    rng = np.random.default_rng(0)
+    for name in ("MNIST", "FashionMNIST", "KMNIST"):
+        raw = root / name / "raw"
+        raw.mkdir(parents=True)
+        for part, count in (("train", 60), ("t10k", 20)):
+            pixels = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+            labels = np.arange(count, dtype=np.uint8) % 10
+            for kind, array in (("images-idx3", pixels), ("labels-idx1", labels)):
+                header = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}i", *array.shape)
+                (raw / f"{part}-{kind}-ubyte").write_bytes(header + array.tobytes())
     return root
 
 

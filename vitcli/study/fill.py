@@ -2,7 +2,7 @@
 
 {data} is what cells are trained on, {upstream} what their sources are, if they have any, else the
 same; {downstream} is the first few-shot set; {each} repeats a table, or a claim's metric, for every
-one of them.
+one of them. Without a few-shot set, the upstream metric stands for one of {downstream}.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from vitcli.analysis.axes import UPSTREAM
 from vitcli.config import RunConfig, nearest
 from vitcli.evals import metrics_of
 from vitcli.schema import Claim, Study
 from vitcli.sets import named, words
 
-_EACH = "{each}"
+_FIRST, _EACH = "{downstream}", "{each}"
 
 
 def filled(study: Study, cell: RunConfig, source: RunConfig | None) -> Study:
@@ -28,7 +29,7 @@ def filled(study: Study, cell: RunConfig, source: RunConfig | None) -> Study:
     """
     sets, there = cell.evals.sets, metrics_of(cell)
     names = {"{data}": named(cell.data), "{upstream}": named((source or cell).data)}
-    names["{downstream}"] = sets[0] if sets else "none"
+    names[_FIRST] = sets[0] if sets else ""
     in_words = {key: words(name) for key, name in names.items()}
     metric = _fill(study.metric, names)
     if study.metric_label and metric in there:
@@ -39,7 +40,7 @@ def filled(study: Study, cell: RunConfig, source: RunConfig | None) -> Study:
         metric=metric,
         tables=[name for name in dict.fromkeys(tables) if name in there and name != metric],
         claims=[_claim(claim, names, sets) for claim in study.claims],
-        differences=[_fill(sentence, in_words) for sentence in study.differences],
+        differences=[_fill(s, in_words) for s in study.differences if sets or _FIRST not in s],
         metrics=there,
     )
     evals = cell.evals
@@ -56,6 +57,8 @@ def _metrics(claim: Claim) -> list[str]:
 
 
 def _fill(text: str, values: Mapping[str, str]) -> str:
+    if _FIRST in text and not values[_FIRST]:
+        return UPSTREAM
     for key, value in values.items():
         text = text.replace(key, value)
     return text

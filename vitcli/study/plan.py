@@ -17,7 +17,7 @@ from vitcli.perf import train_flops
 from vitcli.schema import Study
 from vitcli.study.cells import Composed, compose_cells, refuse
 from vitcli.study.describe import methods, setting, with_settings
-from vitcli.study.file import check_seeds, file_of, read_study
+from vitcli.study.file import check_seeds, file_of, key_of, read_study
 from vitcli.study.fill import filled
 
 SETTINGS = ("scale", "seeds")
@@ -57,8 +57,9 @@ def make_plan(name: str, overrides: Sequence[str] = (), config_dir: Path | None 
         study = replace(study, seeds=_seeds(settings["seeds"]))
     _check_keys(rest, config_dir)
     refuse(study, rest)
-    composed = compose_cells(study, file.scales[study.scale], rest, config_dir)
-    study = _described(study, composed, overrides)
+    added = _untransferred(rest)
+    composed = compose_cells(study, file.scales[study.scale], [*rest, *added], config_dir)
+    study = _described(study, composed, [*overrides, *added])
     try:
         check_claims(study, _flops(composed))
     except ValueError as error:
@@ -120,6 +121,18 @@ def _described(study: Study, composed: Composed, overrides: Sequence[str]) -> St
         methods=methods(composed, cells, study.seeds),
         sources=composed.names,
     )
+
+
+def _untransferred(overrides: Sequence[str]) -> list[str]:
+    """Returns what is added to `data=` of a set that has no other to be transferred to.
+
+    Letters are transferred to digits; photos or clothes are judged by their own validation images,
+    unless the user says otherwise. The plan lists it with the user's overrides.
+    """
+    given = {key_of(override): override.partition("=")[2] for override in overrides}
+    alone = not given.get("data", "glyphs").startswith(("glyphs", "digits"))
+    asked = "evals" in given or "evals.downstream" in given
+    return ["evals.downstream=null"] if alone and not asked else []
 
 
 def _flops(composed: Composed) -> dict[str, float]:
