@@ -47,9 +47,15 @@ def test_each_stands_for_every_downstream_set() -> None:
     assert one.tables == ["fewshot/imagenet/10shot", "val/top1"]
 
 
+def test_without_a_downstream_set_the_upstream_metric_stands_for_it() -> None:
+    study = make_plan("pos-emb", ["evals=upstream"]).study
+    assert study.metric == "val/top1"
+    assert not study.of_metric("val/top1").transferred  # no raw pixels to be better than
+
+
 def test_a_metric_that_no_run_measures_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"metric=fewshot/none/5shot: no run measures it .*=null"):
-        make_plan("pos-emb", ["evals=upstream"])
+    with pytest.raises(ValueError, match=r"metric=fewshot/digits/5shot: no run measures it"):
+        make_plan("pos-emb", ["evals.shots=[1]"])
     with pytest.raises(ValueError, match=r"metric=shift/1/consistency.*evals.shifts=\[2\]"):
         make_plan("equivariance", ["evals.shifts=[2]"])
     config = compose([])

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -29,10 +28,12 @@ SECONDS = 0.3  # of a contestant in a round
 _TIMED_STEPS = 5  # of each model in `vitcli plan --time`
 _TIMED_FLOPS = 4e11  # of one timed step at most: a second or so on two cores
 
-# The laptop's model, and a deep narrow one: D = 192, 12 layers, 65 tokens.
+# The laptop's two; a deep narrow one, D = 192, 12 layers; and the paper's shape at its smallest.
 SHAPES = {
     "nano": ["model=nano"],
+    "BiT nano": ["model=bit_nano"],
     "Ti, 65 tokens": ["model=ti", "model.patch_size=4", "data.img_size=32"],
+    "S/16, 224 px": ["model=s", "data.img_size=224", "train.batch_size=32"],
 }
 
 
@@ -50,41 +51,48 @@ class Fixed(DataSource):
         return self._batch
 
 
-def bench(console: Console) -> None:
-    """Prints images/s of our step and of timm's, their ratio, and what drawing the images costs."""
+def bench_step(name: str, overrides: Sequence[str], quiet: bool) -> dict[str, float]:
+    """Returns images/s of a training step, timed in turn with others on one batch; medians.
+
+    `ours` is compiled, `plain` is not, `timm_fp32` and `timm_bf16` are a plain loop around timm's
+    ViT, `drawn` makes the batch alone. `ratio` is ours over timm's best, of a ResNet over plain;
+    `compile_s` the seconds before the first step, 2 where torch's cache on disk has it.
+    """
+    config = compose(["evals=upstream", *overrides, "compile=on"])
+    device, size = find_device(config), config.train.batch_size
+    data = build_data(config.data, device)
+    index = torch.arange(size, device=device)
+    batch = data.train_batch(index)
+    fixed = Fixed(data.num_classes, batch)
+    contestants: dict[str, Callable[[], object]] = {
+        "ours": trainer_of(config, fixed).train_step,
+        "plain": trainer_of(replace(config, compile="off"), fixed).train_step,
+        "drawn": partial(data.train_batch, index),
+    }
+    if config.model.family == "vit" and not config.stem.layers:
+        for kind in ("fp32", "bf16") if has_bf16(device) else ("fp32",):
+            contestants[f"timm_{kind}"] = _timm_step(
+                config, data.num_classes, batch, kind == "bf16"
+            )
+    compile_s = _seconds(contestants["ours"], device)
+    seconds = side_by_side(name, contestants, device, quiet)
+    speed = {key: size / value for key, value in seconds.items()}
+    others = [value for key, value in speed.items() if key.startswith("timm")]
+    ratio = speed["ours"] / max(others or [speed["plain"]])
+    return speed | {"ratio": ratio, "compile_s": compile_s}
+
+
+def show(found: Mapping[str, Mapping[str, float]], console: Console) -> None:
+    """Prints what `bench_step` found, a row a model."""
     table = Table(title=f"training step, {torch.get_num_threads()} threads, images/s (median)")
-    for heading in (
-        "model",
-        "ours",
-        "timm fp32",
-        "timm bf16",
-        "ours / best timm",
-        "glyphs",
-        "of a step",
-    ):
+    columns = {"ours": "ours", "plain": "not compiled", "timm_fp32": "timm fp32"}
+    columns |= {"timm_bf16": "timm bf16", "drawn": "images made"}
+    for heading in ("model", *columns.values(), "ours / best timm", "to compile"):
         table.add_column(heading, justify="left" if heading == "model" else "right")
-    for name, overrides in SHAPES.items():
-        config = compose(overrides)
-        device = find_device(config)
-        data = build_data(config.data, device)
-        batch_size = config.train.batch_size
-        index = torch.arange(batch_size, device=device)
-        trainer = trainer_of(config, Fixed(data.num_classes, data.train_batch(index)))
-        timm = partial(_timm_step, config, data.num_classes, data.train_batch(index))
-        contestants: dict[str, Callable[[], object]] = {
-            "ours": trainer.train_step,
-            "fp32": timm(bf16=False),
-            "glyphs": partial(data.train_batch, index),
-        }
-        if has_bf16(device):
-            contestants["bf16"] = timm(bf16=True)
-        seconds = side_by_side(name, contestants, device)
-        speed = {key: f"{batch_size / value:,.0f}" for key, value in seconds.items()}
-        ratio = min(seconds["fp32"], seconds.get("bf16", math.inf)) / seconds["ours"]
-        share = seconds["glyphs"] / (seconds["ours"] + seconds["glyphs"])
-        bf16 = speed.get("bf16", "--")
-        row = (speed["ours"], speed["fp32"], bf16, f"{ratio:.2f}", speed["glyphs"])
-        table.add_row(name, *row, f"{share:.1%}")
+    for name, speed in found.items():
+        cells = [f"{speed[key]:,.0f}" if key in speed else "--" for key in columns]
+        against = "" if "timm_fp32" in speed else " (not compiled)"
+        table.add_row(name, *cells, f"{speed['ratio']:.2f}{against}", f"{speed['compile_s']:.0f} s")
     console.print(table)
 
 
@@ -122,7 +130,8 @@ def flops_per_second(config: RunConfig) -> float:
     steps = replace(config.train, steps=1, images=None, epochs=None)
     per_image = train_flops(replace(config, train=steps))[1] / config.train.batch_size
     batch_size = max(1, min(config.train.batch_size, int(_TIMED_FLOPS / per_image)))
-    one = replace(config, train=replace(config.train, batch_size=batch_size, accumulate=1))
+    train = replace(config.train, batch_size=batch_size, accumulate=1)
+    one = replace(config, train=train, compile="off")  # the first minute would be of compiling
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -169,7 +178,7 @@ def _timm_step(
 
 
 def side_by_side(
-    name: str, contestants: dict[str, Callable[[], object]], device: torch.device
+    name: str, contestants: dict[str, Callable[[], object]], device: torch.device, quiet: bool
 ) -> dict[str, float]:
     """Returns the median seconds of one call of each, timed in turn."""
 
@@ -181,7 +190,7 @@ def side_by_side(
     for call in contestants.values():
         call()  # warm-up
     rounds = []
-    with measuring(name, ROUNDS, quiet=False) as tell:
+    with measuring(name, ROUNDS, quiet) as tell:
         for _ in range(ROUNDS):
             tell("round")
             rounds.append({key: round_of(call) for key, call in contestants.items()})

@@ -139,6 +139,7 @@ def _cifar(side: int) -> tuple[str, str]:
         f"CIFAR-10, {side} pixels",
         {"step": trainer.train_step, "data": lambda: cifar.train_batch(index, draw)},
         device,
+        quiet=False,
     )
     share = seconds["data"] / (seconds["data"] + seconds["step"])
     return f"{len(index) / seconds['data']:,.0f}", f"{share:.1%}"

@@ -224,12 +224,13 @@ class RunConfig:
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     seed: int = at_least(0, 0)
     device: str = choice("auto", "cpu", "cuda")
+    compile: str = choice("auto", "on", "off")  # the step, by torch.compile; auto: where it pays
     threads: int = at_least(0, 0)  # CPU threads; 0: one per core
     outputs: str = "outputs"
 
 
 # Where and how a run is executed; all else is what it computes, and so its identity.
-NOT_IDENTITY = ("checkpoint", "device", "threads", "outputs")
+NOT_IDENTITY = ("checkpoint", "compile", "device", "threads", "outputs")
 _NOT_IDENTITY_OF_DATA = ("root", "download", "workers", "max_bad")
 
 

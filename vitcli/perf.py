@@ -12,6 +12,13 @@ Cost = tuple[int, int]  # parameters, and multiply-adds of one image's forward p
 _UNKNOWN_CLASSES = 1000  # of a set that is not read before the first run
 
 
+def cores() -> int:
+    """Returns how many cores this process may use: its affinity and its cgroup's quota count."""
+    from joblib import cpu_count
+
+    return int(cpu_count())
+
+
 def train_flops(config: RunConfig) -> tuple[int, float]:
     """Returns (parameters, training FLOPs by the paper's rule) of a run, trials of rates included.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import platform
 import signal
 import subprocess
@@ -23,7 +22,7 @@ from torch import nn
 from vitcli import perf
 from vitcli.checkpoint import drop_state, save_weights
 from vitcli.compose import dump
-from vitcli.config import RunConfig, run_id
+from vitcli.config import RunConfig, num_steps, run_id
 from vitcli.data import build_data
 from vitcli.evals import Evaluator, build_evals, measure
 from vitcli.evals.classification import OF_BOTH, Classification
@@ -31,7 +30,8 @@ from vitcli.files import read_json, write_json, write_text
 from vitcli.models import build_model
 from vitcli.progress import progress
 from vitcli.status import Status, only_one, read_status
-from vitcli.trainer import Trainer, find_device, precision
+from vitcli.step import compiles, precision
+from vitcli.trainer import Trainer, find_device
 from vitcli.transfer import pick_lr, transferred
 
 
@@ -60,7 +60,7 @@ def run(config: RunConfig, quiet: bool = False) -> Outcome:
     if (folder / "result.json").exists():
         return Outcome(folder, read_json(folder / "result.json"), trained=False)
     device = find_device(config)
-    torch.set_num_threads(config.threads or torch.get_num_threads())
+    torch.set_num_threads(config.threads or perf.cores())
     torch.manual_seed(config.seed)
     data = build_data(config.data, device)
     fresh, transfer = _fresh(config, data.num_classes, device)
@@ -69,7 +69,8 @@ def run(config: RunConfig, quiet: bool = False) -> Outcome:
     with only_one(folder), stop_signal() as stop:
         before = read_status(folder).get("train_seconds", 0.0)
         write_text(folder / "config.yaml", dump(config))  # a study's may have other workers
-        write_json(folder / "env.json", environment(config, device))
+        steps = num_steps(config, data.train_size)
+        write_json(folder / "env.json", environment(config, device, steps))
         status = Status(folder)
         with status.running(), _told(status, folder):
             search = None
@@ -78,6 +79,8 @@ def run(config: RunConfig, quiet: bool = False) -> Outcome:
                 config = replace(config, recipe=replace(config.recipe, lr=search["lr"]))
             began = time.perf_counter()
             references = measure(evaluators, lambda e: e.references(model), folder.name, quiet)
+            if compiles(config, steps, device) and not quiet:
+                print("compiling the step: up to a minute, once for a shape (compile=off: without)")
             trainer = Trainer(config, model, data, folder)
             trainer.resume()
             earlier = before if trainer.step else 0.0
@@ -149,12 +152,16 @@ def _result(
         "kept_step": trainer.num_steps if trainer.best is None else trainer.best.step,
         "images": images,
         "skipped": trainer.data.skipped(),
-        "env": environment(config, device),
+        "env": environment(config, device, trainer.num_steps),
     }
 
 
-def environment(config: RunConfig, device: torch.device) -> dict[str, Any]:
-    """Returns what a number may depend on besides the config: machine, versions, commit."""
+def environment(config: RunConfig, device: torch.device, steps: int = 0) -> dict[str, Any]:
+    """Returns what a number may depend on besides the config: machine, versions, commit.
+
+    Args:
+        steps: of the training; 0: there is none.
+    """
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
     else:  # other kernels on another CPU, and then other last digits
@@ -162,9 +169,10 @@ def environment(config: RunConfig, device: torch.device) -> dict[str, Any]:
     return {
         "device": f"{device.type} ({name})",
         "host": platform.node(),
-        "cores": os.cpu_count(),
+        "cores": perf.cores(),
         "threads": torch.get_num_threads(),
-        "precision": precision(config, device),
+        "precision": precision(config, steps, device),
+        "compiled": compiles(config, steps, device),
         "python": platform.python_version(),
         **{package: version(package) for package in ("vitcli", "torch", "timm")},
         "commit": _commit(),

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 from torch.optim.swa_utils import AveragedModel
 
 from vitcli.checkpoint import Stateful, load_state, save_state
@@ -25,8 +24,8 @@ from vitcli.data.readers import some
 from vitcli.early_stopping import BestWeights
 from vitcli.files import write_text
 from vitcli.optim import build_optimizer, lr_at
+from vitcli.step import build_loss
 
-_WIDE = 128  # from this width on a CPU's bf16 units pay for the casts
 _INDEXED_STEPS = 64
 Observer = Callable[[dict[str, Any]], None]
 
@@ -43,7 +42,7 @@ class Trainer:
         self.device = next(model.parameters()).device
         self.optimizer = build_optimizer(model, config.recipe)
         self.num_steps = num_steps(config, data.train_size)
-        self.autocast = precision(config, self.device) == "bf16"
+        self._loss = build_loss(model, config, self.num_steps)
         self.log_every = min(50, max(1, self.num_steps // 100))
         keep = config.recipe.polyak
         self._averaged: AveragedModel | None = None
@@ -133,10 +132,7 @@ class Trainer:
             share = len(images) / size
             if self._mix is not None:
                 images, labels = self._mix(images, labels, hash((config.seed, self.step, part)))
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-                logits = self.model(images)
-            smoothing = config.recipe.label_smoothing
-            loss = cross_entropy(logits.float(), labels, label_smoothing=smoothing) * share
+            loss = self._loss(images, labels) * share
             torch.autograd.backward(loss)
             total += loss.detach()
         if seen < size:
@@ -204,21 +200,6 @@ class Trainer:
             "lr": self.optimizer.param_groups[0]["lr"],
             "images_per_s": round(len(values) * self.config.train.batch_size / seconds, 1),
         }
-
-
-def precision(config: RunConfig, device: torch.device) -> str:
-    """Returns the run's `fp32` or `bf16`; for `auto` whichever trains faster on `device`.
-
-    Measured on a CPU with AMX: bf16 trains a ViT of width 192 2.1 times as fast as fp32, one of
-    width 64 within 7 % of it.
-    """
-    if config.train.precision != "auto":
-        return config.train.precision
-    if device.type == "cuda":
-        return "bf16"
-    amx = torch.cpu.get_capabilities().get("amx_bf16", False)
-    wide = config.model.family == "vit" and config.model.embed_dim >= _WIDE
-    return "bf16" if amx and wide else "fp32"
 
 
 def find_device(config: RunConfig) -> torch.device:

@@ -13,7 +13,7 @@ from vitcli.study.cells import Composed
 
 _RECIPE = ("recipe.", "train.", "finetune.")
 _NOT_SETTINGS = (
-    "seed", "data.seed", "outputs", "threads", "device", "checkpoint.every",
+    "seed", "data.seed", "outputs", "threads", "device", "compile", "checkpoint.every",
     "finetune.source", "finetune.weights",
 )  # fmt: skip
 _UNSET = ("None", "[]")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vitcli.compose import conf_dir, one_line_errors, quoted, read_config
+from vitcli.perf import cores
 from vitcli.status import Busy, Status, read_status
 from vitcli.study.plan import Plan
 
@@ -82,7 +83,7 @@ def at_once(plan: Plan, runs: int) -> int:
 
     if find_device(next(iter(plan.configs.values()))).type == "cuda":
         return 1
-    return min(os.cpu_count() or 1, runs)
+    return min(cores(), runs)
 
 
 def missing(plan: Plan) -> list[str]:
@@ -124,7 +125,7 @@ def _multirun(plan: Plan, runs: list[str], most: int, hydra_overrides: Sequence[
     sys.argv = ["vitcli ablate", "-m", f"folder={quoted(plan.folder)}", "run=" + ",".join(runs)]
     if not any(o.startswith("hydra/launcher=") for o in hydra_overrides):
         parallel = at_once(plan, most)
-        threads = (os.cpu_count() or 1) // parallel
+        threads = cores() // parallel
         sys.argv += [f"threads={threads}", f"hydra.launcher.n_jobs={parallel}"]
     sys.argv += hydra_overrides
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
