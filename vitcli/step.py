@@ -71,11 +71,14 @@ def build_loss(model: nn.Module, config: RunConfig, num_steps: int) -> Loss:
 
 
 def _compiled(loss: Loss) -> Loss:
+    from torch._dynamo import config as dynamo
     from torch._dynamo.exc import TorchDynamoException
-    from torch._inductor import config
+    from torch._inductor import config as inductor
 
+    # A study's worker trains many shapes: after the eighth torch would go on without compiling.
+    dynamo.recompile_limit = 256
     # Runs of a study compile side by side, a core each; and no process outlives its run.
-    config.compile_threads = 1
+    inductor.compile_threads = 1
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # that there is no CUDA
     # Dropout draws what it draws without compiling.
     options: dict[str, str | int | bool | Callable[..., object]] = {"fallback_random": True}
