@@ -38,6 +38,7 @@ def gradients(config: RunConfig) -> tuple[float, dict[str, Tensor]]:
 
 
 @pytest.mark.slow
+@pytest.mark.compiled
 @pytest.mark.parametrize("kind", ["none", "learned_1d", "learned_2d", "relative", "sincos_2d"])
 @pytest.mark.parametrize(("bits", "tolerance"), [("fp32", 2e-5), ("bf16", 0.03)])
 def test_compiled_equals_plain(kind: str, bits: str, tolerance: float) -> None:
@@ -52,6 +53,7 @@ def test_compiled_equals_plain(kind: str, bits: str, tolerance: float) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.compiled
 @pytest.mark.parametrize("model", ["model=bit_nano", "stem=resnet_nano"])
 def test_compiled_equals_plain_with_convolutions(model: str) -> None:
     words = [*SMALL[1:], model, "train.precision=fp32"]
@@ -63,6 +65,7 @@ def test_compiled_equals_plain_with_convolutions(model: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.compiled
 def test_a_compiled_run_resumes_bit_for_bit_and_drops_out_as_a_plain_one(tmp_path: Path) -> None:
     def made(where: str, how: str) -> Trainer:
         config = compose([*SMALL, "recipe.dropout=0.1", "train.steps=8", f"compile={how}"])
@@ -96,6 +99,7 @@ def test_a_run_is_compiled_from_a_length_on_and_where_there_is_a_compiler(
         length: int(length / (6 * perf.count(config, (16, 16), 64)[1] * 64))
         for length in (1e12, 2e12)
     }
+    monkeypatch.setenv("CXX", sys.executable)  # stands for a compiler: nothing is compiled here
     assert not compiles(config, steps[1e12], CPU)
     assert compiles(config, steps[2e12], CPU)
     assert not compiles(compose(["compile=off"]), steps[2e12], CPU)
