@@ -229,7 +229,7 @@ def test_claims_from_before_they_had_sizes_are_read_and_said(own: Callable[..., 
         claim(id="d", test="equivalent", margin={"laptop": 0.2}),
     )
     for one in (greater, within):
-        del one["at_least"]  # type: ignore[attr-defined]
+        del one["at_least"]
     folder = own(claims=[greater, within], metric_label="how often it is right", modes=None)
     study = make_plan("own-depth", [], folder).study
     assert study.claims[0].at_least == dict.fromkeys(SCALES, 0.0)

@@ -26,7 +26,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 def compiles(config: RunConfig, num_steps: int, device: torch.device) -> bool:
     """Returns whether the training of so many steps is compiled on `device`."""
     if config.compile != "auto":
-        return config.compile == "on"
+        return config.compile == "on" and num_steps > 0
     if device.type != "cpu" or shutil.which(os.environ.get("CXX", "g++")) is None:
         return False
     _, macs = perf.count(config, config.data.height_width, config.data.num_classes or 2)

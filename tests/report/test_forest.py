@@ -18,7 +18,7 @@ PAIRS = claim("difference", ["A-c0", "B-c0"], ["C-c0", "B-c0"], at_least=0.1)
 
 def intervals(figure: Figure) -> list[tuple[float, float]]:
     lines = [line for line in figure.axes[0].lines if line.get_linewidth() == 2]
-    return [(float(line.get_xdata()[0]), float(line.get_xdata()[1])) for line in lines]  # type: ignore[index]
+    return [(float(line.get_xydata()[0][0]), float(line.get_xydata()[1][0])) for line in lines]
 
 
 def drawn(found: Results) -> Figure:
@@ -42,7 +42,7 @@ def test_a_line_a_pair_in_sizes_that_matter() -> None:
 def test_the_paper_s_own_effect_is_a_diamond() -> None:
     papers = {"A-c0": 0.85, "B-c0": 0.75, "C-c0": 0.8}
     figure = drawn(single(APART, PAIRS, paper=papers))
-    places = [float(x.get_xdata()[0]) for x in figure.axes[0].lines if x.get_marker() == "D"]  # type: ignore[index]
+    places = [float(x.get_xydata()[0][0]) for x in figure.axes[0].lines if x.get_marker() == "D"]
     assert places == pytest.approx([1.0, 0.5])
 
 

@@ -7,6 +7,7 @@ candidate for each choice that the data leave open, and an interval covers all o
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,20 +19,20 @@ Array = NDArray[np.float64]
 Interval = tuple[float, float]
 
 
-class Candidate:
+class Candidate(ABC):
     """What is known of an effect under one choice."""
 
+    @abstractmethod
     def interval(self, level: float) -> Interval:
         """Returns the two-sided interval of the effect at `level` in (0, 1)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def p_above(self, bound: float) -> float:
         """Returns the one-sided p of "the effect is above `bound`"."""
-        raise NotImplementedError
 
+    @abstractmethod
     def p_below(self, bound: float) -> float:
         """Returns the one-sided p of "the effect is below `bound`"."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

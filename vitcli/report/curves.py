@@ -144,6 +144,7 @@ def _papers(results: Results) -> dict[str, Points]:
 def _legend(ax: Axes) -> None:
     """Names the lines right of the panel, in the order of their ends."""
     named = [line for line in ax.get_lines() if not str(line.get_label()).startswith("_")]
+    # Lines of numbers; matplotlib types them as anything array-like.
     named.sort(key=lambda line: -float(list(line.get_ydata())[-1]))  # type: ignore[arg-type]
     ax.legend(handles=named, loc="upper left", bbox_to_anchor=(1, 1))
 
