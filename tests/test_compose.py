@@ -8,8 +8,8 @@ import pytest
 
 import vitcli
 from vitcli.compose import compose, conf_dir, dump, read_config, split_argv
-from vitcli.config import run_id
 from vitcli.evals import metrics_of
+from vitcli.identity import run_id
 from vitcli.rules import OWN
 from vitcli.schema import SCALES
 from vitcli.study.plan import make_plan

@@ -7,16 +7,8 @@ from typing import Any
 
 import pytest
 
-from vitcli.config import (
-    DataConfig,
-    EvalsConfig,
-    RunConfig,
-    TrainConfig,
-    identity,
-    nearest,
-    num_steps,
-    run_id,
-)
+from vitcli.config import DataConfig, EvalsConfig, RunConfig, TrainConfig, nearest, num_steps
+from vitcli.identity import identity, run_id
 from vitcli.rules import validate
 
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from vitcli import perf
 from vitcli.compose import compose, read_config
-from vitcli.config import run_id
+from vitcli.identity import run_id
 from vitcli.models import build_model
 from vitcli.run import RunFailed, run
 from vitcli.status import Busy, only_one, read_status

@@ -131,6 +131,6 @@ def test_the_cores_are_those_that_this_process_may_use() -> None:
 
 
 def test_compiling_is_no_part_of_a_run_s_identity() -> None:
-    from vitcli.config import run_id
+    from vitcli.identity import run_id
 
     assert run_id(compose(["compile=off"])) == run_id(compose([]))

@@ -11,7 +11,7 @@ import yaml
 from helpers import Ended, start, wait_for
 
 from vitcli.compose import compose, read_config
-from vitcli.config import run_id
+from vitcli.identity import run_id
 from vitcli.run import run
 from vitcli.status import read_status
 from vitcli.study.board import states

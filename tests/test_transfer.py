@@ -15,10 +15,10 @@ from safetensors.torch import load_file
 from torch import nn
 
 from vitcli.compose import compose, read_config
-from vitcli.config import run_id
 from vitcli.data import DataSource, build_data
 from vitcli.evals.fewshot import FewShot
 from vitcli.evals.inference import top1
+from vitcli.identity import run_id
 from vitcli.models.convert import read
 from vitcli.run import run
 from vitcli.transfer import DevSplit, describe_source, mismatches

@@ -6,10 +6,8 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
-import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 # A field marked `later` came after runs had been trained: at its default it is no part of a run's
@@ -227,45 +225,6 @@ class RunConfig:
     compile: str = choice("auto", "on", "off")  # the step, by torch.compile; auto: where it pays
     threads: int = at_least(0, 0)  # CPU threads; 0: one per core
     outputs: str = "outputs"
-
-
-# Where and how a run is executed; all else is what it computes, and so its identity.
-NOT_IDENTITY = ("checkpoint", "compile", "device", "threads", "outputs")
-_NOT_IDENTITY_OF_DATA = ("root", "download", "workers", "max_bad")
-
-
-def run_id(config: RunConfig) -> str:
-    """Returns the name of the run's folder: readable, with a hash of all that the run computes."""
-    computes = {k: v for k, v in identity(config).items() if k not in NOT_IDENTITY}
-    computes["data"] = {k: v for k, v in computes["data"].items() if k not in _NOT_IDENTITY_OF_DATA}
-    computes["finetune"].pop("source")  # a place; `weights` stays
-    if config.data.alias is not None:
-        del computes["data"]["path"]
-    digest = hashlib.sha256(json.dumps(computes, sort_keys=True).encode()).hexdigest()[:10]
-    model, pos_emb, data = config.model, config.pos_emb, config.data
-    parts = [model.name]
-    if model.family == "vit":
-        parts[0] += f"-p{model.patch_size}"
-        parts += [config.stem.name] if config.stem.layers else []
-        parts += [pos_emb.kind] + ([] if pos_emb.where == "stem" else [pos_emb.where])
-    if (weights := config.finetune.weights) is not None:
-        parts += [f"from-{weights.rpartition('-')[2][:6]}"]  # a run's id ends in its hash
-    parts += [
-        (data.alias or data.name) + (f"-{data.size}" if data.size else ""),
-        f"s{config.seed}",
-        digest,
-    ]
-    return "-".join(parts)
-
-
-def identity(node: Any) -> dict[str, Any]:
-    """Returns a config's fields as plain values, without the later ones that have their default."""
-    default, known = type(node)(), {}
-    for f in fields(node):
-        value = getattr(node, f.name)
-        if not (f.metadata.get("later") and value == getattr(default, f.name)):
-            known[f.name] = identity(value) if is_dataclass(value) else value
-    return known
 
 
 def under_new_head(config: RunConfig, source: RunConfig, weights: str) -> RunConfig:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from vitcli.compose import compose, override, read_config
-from vitcli.config import RunConfig, identity
+from vitcli.config import RunConfig
 from vitcli.data import build_data
 from vitcli.evals import build_evals, measure
 from vitcli.evals.classification import Classification
 from vitcli.files import write_json
+from vitcli.identity import identity
 from vitcli.models.convert import read
 from vitcli.rules import validate_evals, validate_fields, validate_shifts
 from vitcli.run import environment

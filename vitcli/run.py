@@ -22,11 +22,12 @@ from torch import nn
 from vitcli import perf
 from vitcli.checkpoint import drop_state, save_weights
 from vitcli.compose import dump
-from vitcli.config import RunConfig, num_steps, run_id
+from vitcli.config import RunConfig, num_steps
 from vitcli.data import build_data
 from vitcli.evals import Evaluator, build_evals, measure
 from vitcli.evals.classification import OF_BOTH, Classification
 from vitcli.files import read_json, write_json, write_text
+from vitcli.identity import run_id
 from vitcli.models import build_model
 from vitcli.progress import progress
 from vitcli.status import Status, only_one, read_status

@@ -16,12 +16,13 @@ from torch import Tensor, nn
 
 from vitcli.checkpoint import drop_state
 from vitcli.compose import read_config
-from vitcli.config import RunConfig, run_id, under_new_head
+from vitcli.config import RunConfig, under_new_head
 from vitcli.data import DataSource
 from vitcli.data.counter import bits
 from vitcli.data.source import Batch, Order, Part
 from vitcli.evals.inference import top1
 from vitcli.files import read_json, write_json
+from vitcli.identity import run_id
 from vitcli.models import build_model
 from vitcli.models.convert import Checkpoint, Preprocess, read
 from vitcli.rules import OWN, validate

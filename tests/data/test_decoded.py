@@ -360,7 +360,7 @@ def test_imagenet_end_to_end_with_itself_downstream(
 
 
 def test_the_identity_has_the_path_unless_the_set_is_named() -> None:
-    from vitcli.config import run_id
+    from vitcli.identity import run_id
 
     def name(*overrides: str) -> str:
         return run_id(compose(["data=imagefolder", *overrides]))

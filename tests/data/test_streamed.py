@@ -20,9 +20,10 @@ from helpers import Ended
 
 from vitcli.bench import trainer_of
 from vitcli.compose import compose
-from vitcli.config import AugmentConfig, DataConfig, RunConfig, run_id
+from vitcli.config import AugmentConfig, DataConfig, RunConfig
 from vitcli.data import DataSource, build_data, streamed
 from vitcli.data.streams import expand
+from vitcli.identity import run_id
 from vitcli.trainer import Interrupted, Trainer
 
 CPU = torch.device("cpu")

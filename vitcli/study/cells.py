@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vitcli.compose import compose
-from vitcli.config import NOT_IDENTITY, FinetuneConfig, RunConfig, run_id, under_new_head
+from vitcli.config import FinetuneConfig, RunConfig, under_new_head
+from vitcli.identity import NOT_IDENTITY, run_id
 from vitcli.rules import validate
 from vitcli.schema import Axis, Cell, Scale, Study
 from vitcli.study.file import OF_SOURCE, key_of
