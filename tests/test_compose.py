@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 import vitcli
-from vitcli.compose import compose, conf_dir, dump, read_config, split_argv
+from vitcli.argv import split_argv
+from vitcli.compose import compose, conf_dir, dump, read_config
 from vitcli.evals import metrics_of
 from vitcli.identity import run_id
 from vitcli.rules import OWN

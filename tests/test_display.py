@@ -146,4 +146,5 @@ def test_bench_prints_both_and_their_ratio(
     found = json.loads(ended.out)
     timm = max(found[key] for key in found if key.startswith("timm"))
     assert found["ratio"] == pytest.approx(found["ours"] / timm)
+    assert "takes no settings" in vitcli("bench", "data", "model=pico").err
     assert vitcli("bench", "trian").err == "vitcli: bench trian: choose from train, data\n"

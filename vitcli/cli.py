@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 
 # Before torch is loaded. Threads that spin long while they wait starve the one they wait for where
-# another process is busy: a step of ViT nano took 2,800 ms, with few spins 55, alone 16.
+# another process is busy: a step of ViT nano on two threads then takes 380 ms, with few spins 78;
+# alone 25, with few spins 32. The one-thread runs of a study wait for nobody.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
@@ -217,6 +218,8 @@ def bench(
 
     if what not in ("", "train", "data"):
         raise ValueError(f"bench {what}: choose from train, data")
+    if what == "data" and (overrides or as_json):
+        raise ValueError("bench data: takes no settings, and has no --json")
     shapes = {" ".join(overrides): overrides} if overrides else SHAPES
     if what != "data":
         found = {name: bench_step(name, words, as_json) for name, words in shapes.items()}

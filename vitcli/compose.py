@@ -12,20 +12,10 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
+from vitcli.argv import config_dir_of, split_argv
 from vitcli.config import RunConfig, nearest
 from vitcli.rules import validate, validate_fields
 
-# Hydra's flags; the first set takes a value, the second may.
-_VALUED = {
-    "--cfg", "-c", "--package", "-p", "--config-dir", "-cd", "--config-name", "-cn",
-    "--config-path", "-cp", "--experimental-rerun",
-}  # fmt: skip
-_OPTIONAL = {"--info", "-i"}
-_PLAIN = {
-    "--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r", "--multirun", "-m",
-    "--shell-completion", "-sc",
-}  # fmt: skip
-_INFO = {"all", "config", "defaults", "defaults-tree", "plugins", "searchpath"}
 _DURATIONS = ("train.steps", "train.epochs", "train.images")
 
 
@@ -153,7 +143,7 @@ def hydra_main(argv: Sequence[str], job: Callable[[RunConfig], None]) -> None:
     import hydra
 
     flags, overrides = split_argv(argv)
-    config_dir = _config_dir(flags)
+    config_dir = config_dir_of(flags)
     overrides = prepare(overrides, config_dir)
     sys.argv = ["vitcli train", *flags, *(["--", *overrides] if overrides else [])]
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # raise; do not print and exit
@@ -190,33 +180,6 @@ def finetune_argv(source: str, argv: Sequence[str]) -> list[str]:
     defaults = {"data": "digits", "evals": "upstream", "recipe": "finetune_laptop"}
     chosen = [f"{group}={option}" for group, option in defaults.items() if group not in keys]
     return [*argv, *chosen, f"finetune.source={quoted(source)}"]
-
-
-def split_argv(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Returns (flags and their values, overrides), as Hydra refuses overrides around a flag.
-
-    Raises:
-        ValueError: for a flag that Hydra does not have.
-    """
-    flags: list[str] = []
-    overrides: list[str] = []
-    rest = list(argv)
-    while rest:
-        word = rest.pop(0)
-        if not word.startswith("-"):
-            overrides.append(word)
-            continue
-        name, equals, _ = word.partition("=")
-        if name not in _VALUED | _OPTIONAL | _PLAIN:
-            raise ValueError(f"unknown flag {name}{nearest(name, _VALUED | _OPTIONAL | _PLAIN)}")
-        flags.append(word)
-        if name in _VALUED and not equals:
-            if not rest:
-                raise ValueError(f"{name} needs a value")
-            flags.append(rest.pop(0))
-        elif name in _OPTIONAL and rest and rest[0] in _INFO:
-            flags.append(rest.pop(0))
-    return flags, overrides
 
 
 def prepare(overrides: Sequence[str], config_dir: Path | None = None) -> list[str]:
@@ -287,14 +250,6 @@ def _keys(schema: type, prefix: str) -> Iterator[str]:
         yield prefix + f.name
         if is_dataclass(nested := getattr(default, f.name)):
             yield from _keys(type(nested), f"{prefix}{f.name}.")
-
-
-def _config_dir(flags: Sequence[str]) -> Path | None:
-    for i, flag in enumerate(flags):
-        name, equals, given = flag.partition("=")
-        if name in ("--config-dir", "-cd"):
-            return Path(given if equals else flags[i + 1])
-    return None
 
 
 @cache

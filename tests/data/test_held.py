@@ -7,6 +7,7 @@ import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 
 import pytest
 import torch
@@ -209,3 +210,12 @@ def test_the_real_fashion_mnist(tmp_path: Path) -> None:
     shown, truth = data.val_batch(torch.arange(10_000))
     nearest = torch.cdist(shown.flatten(1), means).argmin(1)
     assert (nearest == truth).float().mean() == pytest.approx(0.68, abs=0.02)
+
+
+def test_a_download_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*args: object, **options: object) -> None:
+        raise URLError("no route to host")
+
+    monkeypatch.setattr("torchvision.datasets.mnist.download_and_extract_archive", unreachable)
+    with pytest.raises(ValueError, match=r"^data\.download=true: mnist: .*no route to host"):
+        build_data(DataConfig(name="mnist", root=str(tmp_path), download=True), CPU)

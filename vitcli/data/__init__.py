@@ -10,10 +10,9 @@ from vitcli.config import DataConfig
 from vitcli.data.decoded import Decoded
 from vitcli.data.digits import Digits
 from vitcli.data.glyphs import Glyphs
-from vitcli.data.held import Held
+from vitcli.data.held import READERS, Held
 from vitcli.data.source import Batch, DataSource, Order, Part
 from vitcli.data.streamed import Streamed
-from vitcli.rules import HELD
 
 __all__ = ["Batch", "DataSource", "Order", "Part", "build_data"]
 
@@ -27,7 +26,7 @@ def build_data(config: DataConfig, device: torch.device) -> DataSource:
     sources: dict[str, Callable[[DataConfig, torch.device], DataSource]] = {
         "glyphs": Glyphs,
         "digits": Digits,
-        **dict.fromkeys(HELD, Held),
+        **dict.fromkeys(READERS, Held),
         "imagefolder": Decoded,
         "imagenet": Decoded,
         "hfds": Streamed if config.stream else Decoded,

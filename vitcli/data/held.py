@@ -20,7 +20,7 @@ from vitcli.data.counter import bits, integers
 from vitcli.data.source import Batch, DataSource, Part
 from vitcli.data.subsets import balanced_order
 
-_READERS: dict[str, Any] = {
+READERS: dict[str, Any] = {
     "cifar10": CIFAR10,
     "cifar100": CIFAR100,
     "mnist": MNIST,
@@ -119,7 +119,7 @@ def _resized(images: Tensor, side: int) -> Tensor:
 
 def _files(config: DataConfig, train: bool) -> tuple[Tensor, Tensor, int]:
     """Returns the part's bytes (N, 1 or 3, S, S), labels (N,), and the number of classes."""
-    reader = _READERS[config.name]
+    reader = READERS[config.name]
     grey = issubclass(reader, MNIST)
     folder = reader.__name__ if grey else reader.base_folder
     if grey and (Path(config.root) / folder / "processed").exists():
@@ -133,9 +133,10 @@ def _files(config: DataConfig, train: bool) -> tuple[Tensor, Tensor, int]:
         pixels, labels = torch.as_tensor(files.data), torch.as_tensor(files.targets)
         if len(pixels) != len(labels) or not 0 <= labels.min() <= labels.max() < len(files.classes):
             raise ValueError("images and labels do not belong together")
-    except URLError as error:
-        raise ValueError(f"data.download=true: {config.name}: {error.reason}") from None
-    except _BROKEN:
+    except (URLError, *_BROKEN) as error:
+        if config.download:
+            why = str(error).strip().splitlines() or [type(error).__name__]
+            raise ValueError(f"data.download=true: {config.name}: {why[-1]}") from None
         raise ValueError(
             f"data.root={config.root}: {folder}{'/raw' * grey} is not there, or not as published; "
             "data.download=true fetches it"

@@ -1,0 +1,56 @@
+"""Hydra's flags in a command line, which Hydra itself takes in one order only. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from vitcli.config import nearest
+
+# Hydra's flags; the first set takes a value, the second may.
+_VALUED = {
+    "--cfg", "-c", "--package", "-p", "--config-dir", "-cd", "--config-name", "-cn",
+    "--config-path", "-cp", "--experimental-rerun",
+}  # fmt: skip
+_OPTIONAL = {"--info", "-i"}
+_PLAIN = {
+    "--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r", "--multirun", "-m",
+    "--shell-completion", "-sc",
+}  # fmt: skip
+_INFO = {"all", "config", "defaults", "defaults-tree", "plugins", "searchpath"}
+
+
+def split_argv(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Returns (flags and their values, overrides), as Hydra refuses overrides around a flag.
+
+    Raises:
+        ValueError: for a flag that Hydra does not have.
+    """
+    flags: list[str] = []
+    overrides: list[str] = []
+    rest = list(argv)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("-"):
+            overrides.append(word)
+            continue
+        name, equals, _ = word.partition("=")
+        if name not in _VALUED | _OPTIONAL | _PLAIN:
+            raise ValueError(f"unknown flag {name}{nearest(name, _VALUED | _OPTIONAL | _PLAIN)}")
+        flags.append(word)
+        if name in _VALUED and not equals:
+            if not rest:
+                raise ValueError(f"{name} needs a value")
+            flags.append(rest.pop(0))
+        elif name in _OPTIONAL and rest and rest[0] in _INFO:
+            flags.append(rest.pop(0))
+    return flags, overrides
+
+
+def config_dir_of(flags: Sequence[str]) -> Path | None:
+    """Returns the folder that --config-dir names, None without it."""
+    for i, flag in enumerate(flags):
+        name, equals, given = flag.partition("=")
+        if name in ("--config-dir", "-cd"):
+            return Path(given if equals else flags[i + 1])
+    return None
