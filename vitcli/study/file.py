@@ -37,7 +37,7 @@ def read_study(
         raise ValueError(f"{file_of(name)}: {error}") from None
     if scale not in study.scales:
         there = f"{name} has {', '.join(study.scales)}"
-        raise ValueError(f"scale={scale}: {there}{nearest(scale, SCALES)}")
+        raise ValueError(f"scale={scale}: {there}{nearest(scale, study.scales)}")
     try:
         at = at_scale(study, name, scale)
         _check_at_scale(at, study, config_dir)
