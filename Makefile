@@ -4,13 +4,15 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 SLOW ?= slow
 REPEATS ?= 10000
+DATA ?= data
+SEEDS ?= 3
 PYTEST := $(BIN)/pytest -n auto --maxprocesses 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint type build calibrate clean
+.PHONY: help setup demo test test-slow lint type build calibrate against-timm clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.ready ## make the environment in $(VENV), with the versions of constraints.txt
 
@@ -43,6 +45,9 @@ build: setup ## build the wheel into dist/
 
 calibrate: setup ## simulate how often verdicts are wrong (REPEATS=10000: an hour on two cores)
 	PYTHONPATH=tests $(BIN)/python tests/calibrate.py $(REPEATS) outputs/reference/calibration.md
+
+against-timm: setup ## train Fashion-MNIST in DATA by timm's train.py at TRAIN_PY, and by vitcli (SEEDS=3: half an hour)
+	$(BIN)/python tests/against_timm.py $(TRAIN_PY) $(DATA) $(SEEDS) outputs/reference/bench/against_timm.md
 
 clean: ## remove the environment and what was built; outputs/ stays
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -16,10 +16,11 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> list[str]:
-    """Overrides that make a run of a second, with its outputs in the test's folder."""
+    """Overrides that make a run of a second, the same on every CPU, in the test's folder."""
     return [
         "data.size=256", "data.val_size=64", "data.num_classes=8", "train.steps=8",
         "train.batch_size=16", "evals.draws=2", "model.depth=1", "threads=1",
+        "train.precision=fp32",
         f"outputs={tmp_path / 'outputs'}",
     ]  # fmt: skip
 

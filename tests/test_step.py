@@ -108,6 +108,20 @@ def test_a_run_is_compiled_from_a_length_on_and_where_there_is_a_compiler(
     assert not compiles(config, steps[2e12], CPU)
 
 
+@pytest.mark.parametrize(
+    ("model", "found"),
+    [("model=pico", "bf16"), ("model=bit_nano", "fp32"), ("stem=resnet_nano", "bf16")],
+)
+def test_without_amx_bf16_is_for_vits_and_hybrids(
+    monkeypatch: pytest.MonkeyPatch, model: str, found: str
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    for compiled in ("on", "off"):
+        assert precision(compose([model, f"compile={compiled}"]), 10, CPU) == found
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    assert precision(compose([model, "compile=on"]), 10, CPU) == "fp32"
+
+
 @pytest.mark.parametrize("amx", [True, False])
 def test_bf16_where_the_processor_has_units_for_it(
     monkeypatch: pytest.MonkeyPatch, amx: bool

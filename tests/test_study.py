@@ -411,3 +411,20 @@ def test_planning_loads_no_torch(tmp_path: Path) -> None:
         "assert 'torch' not in sys.modules and 'matplotlib' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, env=ENV)
+
+
+def test_a_column_of_more_images_than_the_user_s_set_has_is_all_there_are() -> None:
+    study = make_plan("data-scaling", ["data=fashion_mnist"]).study
+    assert [axis.label for axis in study.columns.values()] == ["1,000", "7,000", "45,000", "60,000"]
+    assert study.columns["d5"].value == 60_000
+    assert study.differences[-1] == (
+        "fashion_mnist has 60,000 training images: all of them stand where the study has 300,000."
+    )
+    plan = make_plan("data-scaling", ["data=fashion_mnist", "seeds=1"])
+    sizes = {plan.configs[cell.runs["0"]].data.size for cell in plan.study.cells}
+    assert sizes == {1000, 7000, 45_000, 60_000}
+
+
+def test_columns_that_would_be_the_same_are_refused() -> None:
+    with pytest.raises(ValueError, match="digits: it has 1,297 training images, and more than one"):
+        make_plan("data-scaling", ["data=digits"])

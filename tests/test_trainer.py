@@ -101,8 +101,7 @@ def test_the_best_weights_are_kept_and_resumed_exactly(
     unbroken.train(lambda record: None, lambda: False)
     assert list(curve) == [4, 8, 12, 16, 20, 22]
     best = max(curve, key=lambda step: curve[step][0])  # of equals the first
-    assert unbroken.best is not None
-    assert unbroken.best.step == best < 22  # a rate so high does not end at its best
+    assert unbroken.looks.best_step == best < 22  # a rate so high does not end at its best
     assert torch.equal(unbroken.trained.get_parameter("head.weight"), curve[best][1])
     for step in (best, best + 3):
         trainer = make(config, tmp_path / "broken")
@@ -111,8 +110,8 @@ def test_the_best_weights_are_kept_and_resumed_exactly(
     last = make(config, tmp_path / "broken")
     last.resume()
     last.train(lambda record: None, lambda: False)
-    assert last.best is not None
-    assert last.best.step == best
+    assert last.looks.best_step == best
+    assert last.looks.late == unbroken.looks.late
     assert torch.equal(weights(last), weights(unbroken))
     for name, tensor in unbroken.trained.state_dict().items():
         assert torch.equal(last.trained.state_dict()[name], tensor)
@@ -133,11 +132,10 @@ def test_validating_every_tenth_is_the_default_and_leaves_training_alone(
         steps.append(best.step)
         return 0.5
 
-    monkeypatch.setattr("vitcli.early_stopping.top1", counted)
+    monkeypatch.setattr("vitcli.looks.top1", counted)
     best.train(lambda record: None, lambda: False)
-    assert steps == [3, 6, 9, 12, 15, 18, 21, 24, 25]
-    assert best.best is not None
-    assert best.best.step == 3  # of equals the earliest
+    assert steps == [3, 6, 9, 12, 15, 18, 21, 22, 24, 25]  # 22: nine tenths
+    assert best.looks.best_step == 3  # of equals the earliest
     assert torch.equal(weights(plain), weights(best))
 
 
@@ -186,3 +184,14 @@ def test_bf16_trains(tiny: list[str]) -> None:
     trainer = trainer_of(compose([*tiny, "train.precision=bf16"]))
     assert trainer.train_step().isfinite()
     assert {p.dtype for p in trainer.model.parameters()} == {torch.float32}
+
+
+def test_a_state_of_another_version_is_refused(tiny: list[str], tmp_path: Path) -> None:
+    config = compose([*tiny, "train.steps=9"])
+    stop_after(make(config, tmp_path), 3)
+    path = tmp_path / "checkpoints" / "state.pt"
+    state = torch.load(path, weights_only=True)
+    del state["looks"]
+    torch.save(state, path)
+    with pytest.raises(ValueError, match="another version of vitcli, it has no looks: remove it"):
+        make(config, tmp_path).resume()

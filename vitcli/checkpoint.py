@@ -32,11 +32,20 @@ def save_state(folder: Path, step: int, parts: Mapping[str, Stateful]) -> None:
 
 
 def load_state(folder: Path, parts: Mapping[str, Stateful]) -> int:
-    """Puts the saved state into `parts`; returns its step, 0 if there is none."""
+    """Puts the saved state into `parts`; returns its step, 0 if there is none.
+
+    Raises:
+        ValueError: another version of vitcli wrote it.
+    """
     path = _state_path(folder)
     if not path.exists():
         return 0
     state = torch.load(path, map_location="cpu", weights_only=True)
+    if lacking := [name for name in parts if name not in state]:
+        raise ValueError(
+            f"{path} is of another version of vitcli, it has no {', '.join(lacking)}: remove it, "
+            "and the run starts anew"
+        )
     for name, part in parts.items():
         part.load_state_dict(state[name])
     return int(state["step"])

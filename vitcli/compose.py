@@ -241,6 +241,7 @@ def _groups(config_dir: Path | None) -> dict[str, list[str]]:
             raise ValueError(f"{path}: {path.parent.name}={path.stem} exists already, rename yours")
         groups.setdefault(path.parent.name, []).append(path.stem)
     groups.pop("study", None)  # data of `vitcli ablate`, not part of a run's config
+    groups.pop("tuned", None)  # follows from recipe, stem and model
     return groups
 
 

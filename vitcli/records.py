@@ -24,6 +24,7 @@ class Run:
     params: int | None = None
     train_flops: float | None = None
     wall_s: float | None = None
+    train_s: float | None = None  # of the wall time, in training
     env: Mapping[str, str] = field(default_factory=dict)
     status: Mapping[str, Any] = field(default_factory=dict)  # of one without a result
 
@@ -63,7 +64,9 @@ def read_run(run_id: str, runs_dir: Path) -> Run:
             raise ValueError("result.json has no metrics")
     except ValueError as error:
         return Run(run_id, "unreadable", error=_one_line(error).replace(f"{folder}/", ""))
-    known: dict[str, Any] = {k: result.get(k) for k in ("params", "train_flops", "wall_s")}
+    known: dict[str, Any] = {
+        k: result.get(k) for k in ("params", "train_flops", "wall_s", "train_s")
+    }
     env = {key: str(value) for key, value in result.get("env", {}).items()}
     return Run(run_id, "done", metrics=result["metrics"], env=env, **known)
 

@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from vitcli import perf
+from vitcli.analysis.settled import MOVED
 from vitcli.checkpoint import drop_state, save_weights
 from vitcli.compose import dump
 from vitcli.config import RunConfig, num_steps
@@ -135,11 +136,13 @@ def _result(
     """Evaluates the trained model and returns what there is to know of it."""
     config, device = trainer.config, trainer.device
     metrics = measure(evaluators, lambda e: e.run(trainer.trained), trainer.folder.name, quiet)
-    if trainer.best is not None:
-        last = metrics
-        if trainer.best.step < trainer.num_steps:
+    looks, last = trainer.looks, metrics
+    if looks.best is not None:
+        if looks.best_step < trainer.num_steps:
             last = dict(Classification(trainer.data, device).run(trainer.last))
         metrics |= {f"last/{name}": last[name] for name in OF_BOTH}
+    if looks.late is not None:
+        metrics[MOVED] = last["val/top1"] - looks.late
     size, classes = config.data.height_width, trainer.data.num_classes
     parameters, macs = perf.count(config, size, classes)
     images = trainer.num_steps * config.train.batch_size
@@ -150,7 +153,7 @@ def _result(
         "params": parameters,
         "train_flops": 6.0 * macs * images,  # the paper's rule: forward and backward
         "steps": trainer.num_steps,
-        "kept_step": trainer.num_steps if trainer.best is None else trainer.best.step,
+        "kept_step": trainer.num_steps if looks.best is None else looks.best_step,
         "images": images,
         "skipped": trainer.data.skipped(),
         "env": environment(config, device, trainer.num_steps),

@@ -33,6 +33,11 @@ def words(name: str) -> str:
     return _WORDS.get(name, name)
 
 
+def train_images(name: str) -> int | None:
+    """Returns how many training images a set has of its own, None where only the files tell."""
+    return _SIZES.get(name, (None, None))[0]
+
+
 def sizes(data: DataConfig) -> tuple[int | None, int | None]:
     """Returns the numbers of training and validation images, None where only the files tell."""
     train, val = _SIZES.get(data.name, (None, None))

@@ -21,8 +21,8 @@ from vitcli.data import Batch, DataSource, Order
 from vitcli.data.augment import Mix
 from vitcli.data.decoded import BadImages
 from vitcli.data.readers import some
-from vitcli.early_stopping import BestWeights
 from vitcli.files import write_text
+from vitcli.looks import Looks
 from vitcli.optim import build_optimizer, lr_at
 from vitcli.step import build_loss
 
@@ -50,10 +50,9 @@ class Trainer:
             self._averaged = AveragedModel(
                 model, avg_fn=lambda mean, new, n: mean.lerp(new, 1 - keep)
             )
-        self.best: BestWeights | None = None
-        if config.train.keep == "best":
-            every = config.train.val_every or math.ceil(self.num_steps / 10)
-            self.best = BestWeights(self.last, data, every)
+        every = config.train.val_every or math.ceil(self.num_steps / 10)
+        keeps = config.train.keep == "best"
+        self.looks = Looks(self.last, data, self.num_steps, every if keeps else None)
         self.step = 0
         self._batches: Iterator[Batch] | None = None
         mixes = config.recipe.mixup > 0 or config.recipe.cutmix > 0
@@ -66,7 +65,7 @@ class Trainer:
     @property
     def trained(self) -> nn.Module:
         """Returns the model that the training is for: the best so far, if it is kept."""
-        return self.last if self.best is None else self.best.model
+        return self.last if self.looks.best is None else self.looks.best
 
     @property
     def last(self) -> nn.Module:
@@ -89,8 +88,7 @@ class Trainer:
                 losses.append(self.train_step())
                 self.step += 1
                 ended = self.step == self.num_steps
-                if self.best is not None:
-                    since += self.best.look(self.last, self.step, ended)  # not of the step's speed
+                since += self.looks.look(self.last, self.step, ended)  # not of the step's speed
                 stopped = stop() and not ended
                 saved = ended or stopped or self.step % self.config.checkpoint.every == 0
                 if saved or self.step % self.log_every == 0:  # a bad loss is never saved
@@ -162,12 +160,10 @@ class Trainer:
 
     def _parts(self) -> dict[str, Stateful]:
         parts: dict[str, Stateful] = {
-            "model": self.model, "optimizer": self.optimizer, "data": self.data
+            "model": self.model, "optimizer": self.optimizer, "data": self.data, "looks": self.looks
         }  # fmt: skip
         if self._averaged is not None:
             parts["average"] = self._averaged
-        if self.best is not None:
-            parts["best"] = self.best
         return parts
 
     def _orders(self) -> Iterator[Order]:

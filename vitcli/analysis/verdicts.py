@@ -26,6 +26,7 @@ from vitcli.analysis.intervals import Estimate, Interval
 from vitcli.analysis.notes import notes
 from vitcli.analysis.pairs import failed, labels, measure, metrics_of, published, x_name
 from vitcli.analysis.results import Results
+from vitcli.analysis.settled import unsettled
 from vitcli.schema import Claim, Study
 
 ALPHA = 0.05  # of any wrong verdict in a study
@@ -78,7 +79,7 @@ class Verdict:
         decisive: the pair that it hangs on.
         touched: seeds that failed in the claim's cells, in words.
         nulls: what its metric is worth without training, in words.
-        notes: what is known beside: where curves cross, how far apart rows are.
+        notes: what is known beside: where curves cross, how far apart rows are, what still moved.
     """
 
     claim: Claim
@@ -126,7 +127,7 @@ def _judge(results: Results, claim: Claim) -> Verdict:
         pairs=tuple(pairs),
         touched="; ".join(failed(results, cells)),
         nulls=nulls.described(results, metrics_of(study, claim), cells),
-        notes=tuple(notes(results, claim)),
+        notes=tuple(filter(None, [*notes(results, claim), unsettled(results, cells)])),
     )
     return replace(verdict, reason=_reason(verdict, x_name(study)))
 

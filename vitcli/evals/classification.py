@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from vitcli.analysis.settled import MOVED
 from vitcli.config import RunConfig
 from vitcli.evals.evaluator import Evaluator
 from vitcli.schema import Metric
@@ -49,6 +50,7 @@ class Classification(Evaluator):
         }
         if config.data.num_classes is None or config.data.num_classes > 5:
             found["val/top5"] = Metric(f"validation top-5 {of}")
+        found[MOVED] = Metric(f"change of {top1} over the last tenth of training")
         if config.train.keep == "best":
             for name in OF_BOTH:
                 label, low = found[name].label, found[name].lower_is_better
@@ -57,10 +59,10 @@ class Classification(Evaluator):
 
     @classmethod
     def images(cls, config: RunConfig) -> int:
-        """Returns both parts', twice and the looks during training where the best is kept."""
+        """Returns both parts' and a look's, or twice and ten looks where the best is kept."""
         train, val = sizes(config.data)
         once = (val or 0) + min(val or 0, train or val or 0)
-        return 2 * once + 10 * (val or 0) if config.train.keep == "best" else once
+        return 2 * once + 10 * (val or 0) if config.train.keep == "best" else once + (val or 0)
 
     @classmethod
     def build(

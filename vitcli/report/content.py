@@ -13,6 +13,7 @@ from vitcli.analysis.contrasts import CONTRASTS
 from vitcli.analysis.pairs import x_name
 from vitcli.analysis.power import needs
 from vitcli.analysis.results import Results
+from vitcli.analysis.settled import settled
 from vitcli.analysis.verdicts import ALPHA, Pair, Verdict, says
 from vitcli.progress import duration
 from vitcli.records import Run
@@ -151,6 +152,7 @@ def _methods(results: Results) -> dict[str, str]:
         "Scale": f"{study.scale}; overrides: {', '.join(study.overrides) or 'none'}",
         "Metric": f"{study.metric} ({study.of_metric(study.metric).label})",
         **study.methods,
+        "The last tenth of training": settled(results),
         **_cost(results.of_cells(), ""),
     }
     if (shared := results.correlation()) is not None:
@@ -167,9 +169,11 @@ def _cost(runs: list[Run], which: str) -> dict[str, str]:
     done = [run for run in runs if run.state == "done"]
     wall, flops = sum(r.wall_s or 0.0 for r in runs), sum(r.train_flops or 0.0 for r in runs)
     found = {f"Runs{which}": f"{len(done)} of {len(runs)} finished"}
+    trained = sum(r.train_s or 0.0 for r in runs)
+    share = f", {100 * trained / wall:.0f} % of it in training" if trained else ""
     found[f"Cost{which}"] = (
-        f"{duration(wall)} of wall time added up over the finished runs, {flops:.3g} training "
-        f"FLOPs ({flops / 1e18:.3g} exaFLOPs)"
+        f"{duration(wall)} of wall time added up over the finished runs{share}; {flops:.3g} "
+        f"training FLOPs ({flops / 1e18:.3g} exaFLOPs)"
     )
     if params := sorted(run.params for run in runs if run.params is not None):
         sizes = f"{params[0]:,}" + f" to {params[-1]:,}" * (params[0] != params[-1])

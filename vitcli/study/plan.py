@@ -15,6 +15,7 @@ from vitcli.config import RunConfig, nearest
 from vitcli.files import read_json, write_json, write_text
 from vitcli.perf import train_flops
 from vitcli.schema import Study
+from vitcli.sets import train_images
 from vitcli.study.cells import Composed, compose_cells, refuse
 from vitcli.study.describe import methods, setting, with_settings
 from vitcli.study.file import check_seeds, file_of, key_of, read_study
@@ -58,6 +59,7 @@ def make_plan(name: str, overrides: Sequence[str] = (), config_dir: Path | None 
     _check_keys(rest, config_dir)
     refuse(study, rest)
     added = _untransferred(rest)
+    study = _within_the_set(study, rest)
     composed = compose_cells(study, file.scales[study.scale], [*rest, *added], config_dir)
     study = _described(study, composed, [*overrides, *added])
     try:
@@ -116,7 +118,7 @@ def _described(study: Study, composed: Composed, overrides: Sequence[str]) -> St
     return replace(
         found,
         cells=cells,
-        overrides=list(overrides),
+        overrides=[o for o in overrides if not o.startswith("outputs=")],  # a place
         setting=setting(composed),
         methods=methods(composed, cells, study.seeds),
         sources=composed.names,
@@ -133,6 +135,34 @@ def _untransferred(overrides: Sequence[str]) -> list[str]:
     alone = not given.get("data", "glyphs").startswith(("glyphs", "digits"))
     asked = "evals" in given or "evals.downstream" in given
     return ["evals.downstream=null"] if alone and not asked else []
+
+
+def _within_the_set(study: Study, overrides: Sequence[str]) -> Study:
+    """Returns the study with a column of more images than the user's set has of all there are.
+
+    Raises:
+        ValueError: that would make two columns the same.
+    """
+    name = {key_of(o): o.partition("=")[2] for o in overrides}.get("data", "")
+    there, prefix = train_images(name), "data.size="
+    columns, said = dict(study.columns), list[str]()
+    for key, axis in study.columns.items():
+        sizes = [int(o.removeprefix(prefix)) for o in axis.overrides if o.startswith(prefix)]
+        if there is None or not sizes or sizes[0] < there:
+            continue
+        if said:
+            raise ValueError(
+                f"data={name}: it has {there:,} training images, and more than one column of "
+                f"{study.name} asks for as many or more"
+            )
+        overridden = [o for o in axis.overrides if not o.startswith(prefix)]
+        overridden.append(f"{prefix}{there}")
+        columns[key] = replace(axis, label=f"{there:,}", value=there, overrides=overridden)
+        said.append(
+            f"{name} has {there:,} training images: all of them stand where the study has "
+            f"{axis.label}."
+        )
+    return replace(study, columns=columns, differences=[*study.differences, *said])
 
 
 def _flops(composed: Composed) -> dict[str, float]:

@@ -1,0 +1,50 @@
+"""Whether trainings were long enough, by what their last tenth moved."""
+
+from __future__ import annotations
+
+import pytest
+from made_up import claim, results
+
+from vitcli.analysis.results import Results
+from vitcli.analysis.settled import MOVED, settled
+from vitcli.analysis.verdicts import judge
+
+VALUES = {"A": [[0.7, 0.8], [0.71, 0.79]], "B": [[0.6, 0.6], [0.61, 0.59]]}
+
+
+def moving(**by_row: list[list[float]]) -> Results:
+    return results(VALUES, claim("difference", ["A-c0", "B-c0"]), metrics={MOVED: by_row})
+
+
+def test_a_study_is_flat_if_each_cell_is() -> None:
+    found = moving(A=[[0.001, 0.02], [0.003, -0.004]], B=[[0.0, 0.001], [-0.004, 0.001]])
+    assert settled(found) == (
+        "moves validation top-1 by +0.008 on average where most, in A (3000): flat in every cell "
+        "(less than 0.01)"
+    )
+    (verdict,) = judge(found)
+    assert not any("settled" in note for note in verdict.notes)
+
+
+def test_cells_that_still_move_are_named_where_they_are_claimed_about() -> None:
+    found = moving(A=[[0.02, 0.0], [0.04, 0.0]], B=[[0.0, -0.05], [0.0, -0.05]])
+    assert settled(found) == (
+        "moves validation top-1 by -0.050 on average where most, in B (3000); 0.01 or more, so not "
+        "flat, in 2 of 4 cells: A (1000), B (3000)"
+    )
+    (verdict,) = judge(found)
+    assert verdict.notes == (
+        "Not settled: the last tenth of training moved validation top-1 of A (1000) by +0.030.",
+    )
+
+
+def test_nothing_is_said_of_runs_that_were_not_looked_at() -> None:
+    found = results(VALUES, claim("difference", ["A-c0", "B-c0"]))
+    assert settled(found) == ""
+    assert not judge(found)[0].notes
+
+
+@pytest.mark.parametrize(("value", "flat"), [(0.0099, True), (0.0101, False), (-0.0101, False)])
+def test_a_hundredth_is_not_flat(value: float, flat: bool) -> None:
+    same = [[value, value], [value, value]]
+    assert ("flat in every cell" in settled(moving(A=same, B=same))) == flat

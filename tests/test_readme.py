@@ -1,0 +1,38 @@
+"""README says what the committed reports say."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from vitcli.report.content import SYMBOLS
+
+ROOT = Path(__file__).parent.parent
+LAPTOP = ROOT / "outputs" / "reference" / "laptop"
+README = (ROOT / "README.md").read_text()
+STRIP = dict(re.findall(r"^\| \[`([\w-]+)`\]\(\S+\) \|.*\| ([^|]+) \|$", README, re.MULTILINE))
+
+
+@pytest.mark.parametrize("study", sorted(path.name for path in LAPTOP.iterdir()))
+def test_a_study_s_verdicts_are_those_of_its_file(study: str) -> None:
+    claims = json.loads((LAPTOP / study / "claims.json").read_text())["claims"]
+    if not claims:
+        assert study not in STRIP
+        return
+    assert STRIP[study].split() == [SYMBOLS[claim["verdict"]] for claim in claims]
+
+
+def test_files_that_readme_links_to_are_there() -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
+    assert len(links) > len(STRIP)
+    for link in links:
+        assert (ROOT / link).exists(), link
+
+
+def test_no_cell_of_a_table_is_longer_than_a_line() -> None:
+    cells = [re.sub(r"\]\([^)]*\)", "]", c) for c in re.findall(r"(?<=\|)[^|\n]+(?=\|)", README)]
+    assert cells
+    assert max(len(cell.strip()) for cell in cells) <= 60

@@ -1,0 +1,40 @@
+"""Whether trainings were long enough: how far the last tenth of them moves validation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vitcli.analysis.results import Results
+from vitcli.schema import Cell
+
+MOVED = "moved/val/top1"  # over the last tenth of the training; above 0: it still rose
+FLAT = 0.01  # of top-1; less is called flat
+
+
+def moved(results: Results, cells: Sequence[Cell]) -> dict[str, float]:
+    """Returns the mean over seeds of what the last tenth moved, by the cell's label."""
+    found = {results.study.label(cell): results.mean(cell, MOVED) for cell in cells}
+    return {label: value for label, value in found.items() if value is not None}
+
+
+def settled(results: Results) -> str:
+    """Returns a sentence on all cells, "" if no run was looked at."""
+    found = moved(results, results.study.cells)
+    if not found:
+        return ""
+    most = max(found, key=lambda label: abs(found[label]))
+    text = f"moves validation top-1 by {found[most]:+.3f} on average where most, in {most}"
+    moving = [label for label in found if abs(found[label]) >= FLAT]
+    if not moving:
+        return f"{text}: flat in every cell (less than {FLAT:g})"
+    count = f"{len(moving)} of {len(found)} cells"
+    return f"{text}; {FLAT:g} or more, so not flat, in {count}: {', '.join(moving)}"
+
+
+def unsettled(results: Results, cells: Sequence[Cell]) -> str:
+    """Returns a sentence on those of a claim's cells that still moved, "" if none did."""
+    moving = {k: v for k, v in moved(results, cells).items() if abs(v) >= FLAT}
+    if not moving:
+        return ""
+    each = ", ".join(f"{label} by {value:+.3f}" for label, value in moving.items())
+    return f"Not settled: the last tenth of training moved validation top-1 of {each}."
