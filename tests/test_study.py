@@ -428,3 +428,11 @@ def test_a_column_of_more_images_than_the_user_s_set_has_is_all_there_are() -> N
 def test_columns_that_would_be_the_same_are_refused() -> None:
     with pytest.raises(ValueError, match="digits: it has 1,297 training images, and more than one"):
         make_plan("data-scaling", ["data=digits"])
+
+
+def test_so_it_is_with_the_images_of_a_source() -> None:
+    own = ["source.data=fashion_mnist", "source.evals.downstream=null", "seeds=1"]
+    plan = make_plan("data-scaling-finetune", own)
+    assert [a.label for a in plan.study.columns.values()] == ["1,000", "10,000", "60,000"]
+    sizes = {plan.configs[run].data.size for run in plan.study.sources}
+    assert sizes == {1000, 10_000, 60_000}

@@ -143,21 +143,21 @@ def _within_the_set(study: Study, overrides: Sequence[str]) -> Study:
     Raises:
         ValueError: that would make two columns the same.
     """
-    name = {key_of(o): o.partition("=")[2] for o in overrides}.get("data", "")
-    there, prefix = train_images(name), "data.size="
-    columns, said = dict(study.columns), list[str]()
-    for key, axis in study.columns.items():
-        sizes = [int(o.removeprefix(prefix)) for o in axis.overrides if o.startswith(prefix)]
-        if there is None or not sizes or sizes[0] < there:
+    of_source = study.source is not None  # then columns say what the sources are trained on
+    key, part = ("source.data", "source") if of_source else ("data", "overrides")
+    name = {key_of(o): o.partition("=")[2] for o in overrides}.get(key, "")
+    there, columns, said = train_images(name), dict(study.columns), list[str]()
+    for column, axis in study.columns.items():
+        given = dict(override.split("=", 1) for override in getattr(axis, part))
+        if there is None or int(given.get("data.size", 0)) < there:
             continue
         if said:
             raise ValueError(
-                f"data={name}: it has {there:,} training images, and more than one column of "
+                f"{key}={name}: it has {there:,} training images, and more than one column of "
                 f"{study.name} asks for as many or more"
             )
-        overridden = [o for o in axis.overrides if not o.startswith(prefix)]
-        overridden.append(f"{prefix}{there}")
-        columns[key] = replace(axis, label=f"{there:,}", value=there, overrides=overridden)
+        words = [f"{k}={v}" for k, v in (given | {"data.size": str(there)}).items()]
+        columns[column] = replace(axis, label=f"{there:,}", value=there, **{part: words})
         said.append(
             f"{name} has {there:,} training images: all of them stand where the study has "
             f"{axis.label}."
