@@ -148,15 +148,16 @@ def _within_the_set(study: Study, overrides: Sequence[str]) -> Study:
     name = {key_of(o): o.partition("=")[2] for o in overrides}.get(key, "")
     there, columns, said = train_images(name), dict(study.columns), list[str]()
     for column, axis in study.columns.items():
-        given = dict(override.split("=", 1) for override in getattr(axis, part))
-        if there is None or int(given.get("data.size", 0)) < there:
+        words: list[str] = getattr(axis, part)
+        sizes = [int(o.partition("=")[2]) for o in words if key_of(o) == "data.size"]
+        if there is None or not sizes or sizes[0] < there:
             continue
         if said:
             raise ValueError(
                 f"{key}={name}: it has {there:,} training images, and more than one column of "
                 f"{study.name} asks for as many or more"
             )
-        words = [f"{k}={v}" for k, v in (given | {"data.size": str(there)}).items()]
+        words = [f"data.size={there}" if key_of(o) == "data.size" else o for o in words]
         columns[column] = replace(axis, label=f"{there:,}", value=there, **{part: words})
         said.append(
             f"{name} has {there:,} training images: all of them stand where the study has "
