@@ -350,7 +350,7 @@ def test_a_shared_run_is_counted_once(
 def test_an_interrupt_in_either_stage_goes_on(
     own: Callable[..., Path], place: list[str], tmp_path: Path, stage: str
 ) -> None:
-    long = "train.steps=600" if stage == "cell" else "source.train.steps=1000"
+    long = "train.steps=3000" if stage == "cell" else "source.train.steps=1000"
     arguments = ["ablate", "tune", "--config-dir", str(own(columns={"auto": "Auto"})), *place]
     arguments += [long, "checkpoint.every=20"]
     process = start(*arguments, cwd=tmp_path)
