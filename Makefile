@@ -47,6 +47,7 @@ calibrate: setup ## simulate how often verdicts are wrong (REPEATS=10000: an hou
 	PYTHONPATH=tests $(BIN)/python tests/calibrate.py $(REPEATS) outputs/reference/calibration.md
 
 against-timm: setup ## train Fashion-MNIST in DATA by timm's train.py at TRAIN_PY, and by vitcli (SEEDS=3: half an hour)
+	@test -f "$(TRAIN_PY)" || { echo "TRAIN_PY=$(TRAIN_PY): no such file; it is train.py of timm's repository"; exit 2; }
 	$(BIN)/python tests/against_timm.py $(TRAIN_PY) $(DATA) $(SEEDS) outputs/reference/bench/against_timm.md
 
 clean: ## remove the environment and what was built; outputs/ stays

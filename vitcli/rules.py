@@ -41,11 +41,8 @@ def validate(config: RunConfig) -> None:
             f"train.batch_size={config.train.batch_size} with train.accumulate="
             f"{config.train.accumulate}: recipe.mixup and recipe.cutmix mix images in pairs"
         )
-    if (
-        config.train.epochs is not None
-        and config.data.size is None
-        and config.data.name == "glyphs"
-    ):
+    endless = config.data.name == "glyphs" and config.data.size is None
+    if endless and config.train.epochs is not None:
         raise ValueError(
             f"train.epochs={config.train.epochs:g} with data.size=null: glyphs has no end, "
             "set data.size, train.steps or train.images"
@@ -53,7 +50,7 @@ def validate(config: RunConfig) -> None:
     if config.train.val_every is not None and config.train.keep != "best":
         raise ValueError(
             f"train.val_every={config.train.val_every} with train.keep={config.train.keep}: only "
-            "train.keep=best validates during training"
+            "train.keep=best looks more than once"
         )
     validate_evals(config)
     _validate_finetune(config)

@@ -8,7 +8,7 @@ share no axis with ours.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from vitcli.analysis.axes import AXES, place
 from vitcli.analysis.nulls import nulls
@@ -145,7 +145,7 @@ def _legend(ax: Axes) -> None:
     """Names the lines right of the panel, in the order of their ends."""
     named = [line for line in ax.get_lines() if not str(line.get_label()).startswith("_")]
     # Lines of numbers; matplotlib types them as anything array-like.
-    named.sort(key=lambda line: -float(list(line.get_ydata())[-1]))  # type: ignore[arg-type]
+    named.sort(key=lambda line: -cast(list[float], line.get_ydata())[-1])
     ax.legend(handles=named, loc="upper left", bbox_to_anchor=(1, 1))
 
 

@@ -147,10 +147,12 @@ def _within_the_set(study: Study, overrides: Sequence[str]) -> Study:
     key, part = ("source.data", "source") if of_source else ("data", "overrides")
     name = {key_of(o): o.partition("=")[2] for o in overrides}.get(key, "")
     there, columns, said = train_images(name), dict(study.columns), list[str]()
+    if there is None:
+        return study
     for column, axis in study.columns.items():
         words: list[str] = getattr(axis, part)
-        sizes = [int(o.partition("=")[2]) for o in words if key_of(o) == "data.size"]
-        if there is None or not sizes or sizes[0] < there:
+        given = [o.partition("=")[2] for o in words if key_of(o) == "data.size"]
+        if not given or not given[0].isdecimal() or int(given[0]) < there:
             continue
         if said:
             raise ValueError(
