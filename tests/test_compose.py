@@ -164,9 +164,7 @@ def test_bad_overrides_are_one_line(overrides: list[str], message: str) -> None:
 
 def test_the_runs_of_the_reference_report_keep_their_names() -> None:
     rows = conf_dir().parent / "outputs/reference/laptop/pos-emb/runs.csv"
-    own = ["evals.downstream=[digits]", "train.images=100000"]
-    own += ["recipe.lr=3e-3", "recipe.betas=[0.9,0.999]"]
-    assert run_id(compose(own)) in rows.read_text()
+    assert run_id(compose(["evals.downstream=[digits]"])) in rows.read_text()
 
 
 def test_flags_may_stand_anywhere() -> None:

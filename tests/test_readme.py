@@ -36,3 +36,9 @@ def test_no_cell_of_a_table_is_longer_than_a_line() -> None:
     cells = [re.sub(r"\]\([^)]*\)", "]", c) for c in re.findall(r"(?<=\|)[^|\n]+(?=\|)", README)]
     assert cells
     assert max(len(cell.strip()) for cell in cells) <= 60
+
+
+def test_the_demo_s_table_is_that_of_its_report() -> None:
+    report = (LAPTOP / "pos-emb" / "report.md").read_text()
+    start = report.index("|  | Stem |")
+    assert report[start : report.index("\n\n", start)] in README
