@@ -27,12 +27,14 @@ IMAGES = 60_000 // BATCH * BATCH  # of an epoch: both drop the rest
 Numbers = tuple[float, float]  # top-1, seconds
 
 TIMM = f"""--dataset torch/fashion_mnist --train-split train --val-split test --img-size 32
+    --input-img-mode RGB
     --num-classes 10 --model vit_base_patch16_224 --no-aug --interpolation bilinear
     --train-interpolation bilinear --crop-pct 1.0 --mean 0.5 0.5 0.5 --std 0.5 0.5 0.5
     --smoothing 0 --opt adamw --lr {LR} --weight-decay {DECAY} --clip-grad {CLIP}
     --sched cosine --sched-on-updates --warmup-epochs 0 --epochs {EPOCHS} --val-interval {EPOCHS}
     --batch-size {BATCH} --workers 2 --device cpu --checkpoint-hist 1""".split()
 OURS = f"""data=fashion_mnist evals=upstream model=nano recipe.lr={LR}
+    recipe.betas=[0.9,0.999] recipe.warmup_steps=0
     recipe.weight_decay={DECAY} recipe.grad_clip={CLIP} train.batch_size={BATCH}
     train.steps={EPOCHS * IMAGES // BATCH}""".split()
 
