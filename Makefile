@@ -9,7 +9,7 @@ SEEDS ?= 3
 PYTEST := $(BIN)/pytest -n auto --maxprocesses 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint type build calibrate against-timm clean
+.PHONY: help setup demo test test-slow lint type build calibrate reference against-timm clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,10 @@ build: setup ## build the wheel into dist/
 
 calibrate: setup ## simulate how often verdicts are wrong (REPEATS=10000: an hour on two cores)
 	PYTHONPATH=tests $(BIN)/python tests/calibrate.py $(REPEATS) outputs/reference/calibration.md
+
+reference: setup ## keep the newest report of STUDY, and its runs without weights, in outputs/reference/laptop
+	@test -n "$(STUDY)" || { echo "STUDY=pos-emb: which study?"; exit 2; }
+	$(BIN)/python tests/reference.py $(STUDY) outputs/reference/laptop/$(STUDY)
 
 against-timm: setup ## train Fashion-MNIST in DATA by timm's train.py at TRAIN_PY, and by vitcli (SEEDS=3: half an hour)
 	@test -f "$(TRAIN_PY)" || { echo "TRAIN_PY=$(TRAIN_PY): no such file; it is train.py of timm's repository"; exit 2; }

@@ -3,7 +3,8 @@
 train.py is not in timm's package: it lies at the root of its repository. Both train a ViT of nano's
 shape on 32-pixel images (65 tokens) without augmentation, the same number of steps of the same
 batches at the same rates, each seed in a process of its own, in turn. What is timed is the whole
-process, start, data and a last validation included.
+process, start, data and a last validation included. timm reads the set from a folder of PNGs, since
+with torchvision's grey images its loader stops; vitcli reads the original files.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from torchvision.datasets import FashionMNIST
+
 from vitcli.analysis.intervals import t_quantile
 from vitcli.compose import compose
 from vitcli.files import write_text
@@ -26,8 +29,7 @@ EPOCHS, BATCH, LR, DECAY, CLIP = 3, 64, 1e-3, 0.05, 1.0
 IMAGES = 60_000 // BATCH * BATCH  # of an epoch: both drop the rest
 Numbers = tuple[float, float]  # top-1, seconds
 
-TIMM = f"""--dataset torch/fashion_mnist --train-split train --val-split test --img-size 32
-    --input-img-mode RGB
+TIMM = f"""--train-split train --val-split test --img-size 32
     --num-classes 10 --model vit_base_patch16_224 --no-aug --interpolation bilinear
     --train-interpolation bilinear --crop-pct 1.0 --mean 0.5 0.5 0.5 --std 0.5 0.5 0.5
     --smoothing 0 --opt adamw --lr {LR} --weight-decay {DECAY} --clip-grad {CLIP}
@@ -37,6 +39,15 @@ OURS = f"""data=fashion_mnist evals=upstream model=nano recipe.lr={LR}
     recipe.betas=[0.9,0.999] recipe.warmup_steps=0
     recipe.weight_decay={DECAY} recipe.grad_clip={CLIP} train.batch_size={BATCH}
     train.steps={EPOCHS * IMAGES // BATCH}""".split()
+
+
+def write_pngs(root: Path, folder: Path) -> None:
+    """Writes folder/train/CLASS/NUMBER.png and folder/test/... of the set in `root`."""
+    for part in ("train", "test"):
+        for number, (image, label) in enumerate(FashionMNIST(str(root), train=part == "train")):
+            path = folder / part / str(label) / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            image.save(path)
 
 
 def by_timm(train_py: Path, root: Path, seed: int, folder: Path) -> Numbers:
@@ -99,12 +110,16 @@ def report(found: dict[str, list[Numbers]]) -> str:
 def main(train_py: Path, root: Path, seeds: int, path: Path) -> None:
     """Runs both in turn for each seed, prints the report and writes it to `path`."""
     found: dict[str, list[Numbers]] = {"vitcli": [], "timm": []}
-    with measuring("against timm", seeds, quiet=False) as tell:
+    with (
+        measuring("against timm", seeds, quiet=False) as tell,
+        tempfile.TemporaryDirectory() as png,
+    ):
+        write_pngs(root, Path(png))
         for seed in range(seeds):
             tell("seed")
             with tempfile.TemporaryDirectory() as folder:
                 found["vitcli"].append(by_vitcli(root, seed, Path(folder) / "ours"))
-                found["timm"].append(by_timm(train_py, root, seed, Path(folder)))
+                found["timm"].append(by_timm(train_py, Path(png), seed, Path(folder)))
     text = report(found)
     print(text)
     write_text(path, text)

@@ -87,8 +87,9 @@ def at_once(plan: Plan, runs: int) -> int:
 
 
 def missing(plan: Plan) -> list[str]:
-    """Returns the ids of the runs without a result, in the plan's order."""
-    return [run for run in plan.configs if not (_folder(plan, run) / "result.json").exists()]
+    """Returns the ids of the runs without a result, seed by seed: half a study has whole seeds."""
+    runs = sorted(plan.configs, key=lambda run: plan.configs[run].seed)
+    return [run for run in runs if not (_folder(plan, run) / "result.json").exists()]
 
 
 def job(composed: Any) -> None:
