@@ -12,15 +12,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import Ended, start
+from helpers import Ended, start, wait_for
 from safetensors.torch import load_file
 
 from vitcli import perf
 from vitcli.compose import compose, read_config
+from vitcli.evals.classification import Classification
 from vitcli.identity import run_id
 from vitcli.models import build_model
 from vitcli.run import RunFailed, run
 from vitcli.status import Busy, only_one, read_status
+from vitcli.stops import stops
 
 
 def test_a_run_leaves_all_that_is_needed_to_read_it(tiny: list[str]) -> None:
@@ -44,14 +46,15 @@ def test_a_run_leaves_all_that_is_needed_to_read_it(tiny: list[str]) -> None:
 
 def test_what_is_kept_is_measured_and_the_last_step_beside_it(tiny: list[str]) -> None:
     many = ["train.steps=40", "recipe.lr=0.05", "train.keep=best", "train.val_every=4"]
-    result = run(compose([*tiny, *many]), quiet=True).result
+    # At this rate accuracy goes up and down, on another CPU in another way: a seed of several.
+    runs = (run(compose([*tiny, *many, f"seed={s}"]), quiet=True).result for s in range(9))
+    seed, result = next((s, r) for s, r in enumerate(runs) if r["kept_step"] < 40)
     metrics = result["metrics"]
-    assert 0 < result["kept_step"] < 40
     assert metrics["val/top1"] > metrics["last/val/top1"]
     assert 0 <= metrics["last/train/top1"] <= 1
     over = metrics["last/train/top1"] - metrics["last/val/top1"]
     assert metrics["last/gap/top1"] == pytest.approx(over)
-    plain = run(compose([*tiny, *many[:2]]), quiet=True).result
+    plain = run(compose([*tiny, *many[:2], f"seed={seed}"]), quiet=True).result
     assert plain["kept_step"] == 40
     assert plain["metrics"]["val/top1"] == metrics["last/val/top1"]
     assert plain["metrics"]["train/top1"] == metrics["last/train/top1"]
@@ -189,3 +192,67 @@ def test_train_prints_json_lines_and_a_result(
     assert json.loads(first)["step"] == 1
     assert any(line.startswith("fewshot/digits/5shot ") for line in rest)
     assert "trained already" in vitcli("train", *tiny).out
+
+
+@pytest.mark.parametrize("number", stops(), ids=lambda number: number.name)
+def test_each_stop_signal_saves_at_the_next_step(number: signal.Signals, tiny: list[str]) -> None:
+    config = compose([*tiny, "train.steps=2000", "checkpoint.every=2000"])
+    folder = Path(config.outputs) / "runs" / run_id(config)
+
+    def stop() -> None:
+        wait_for(lambda: (folder / "metrics.jsonl").exists())
+        wait_for(lambda: bool((folder / "metrics.jsonl").read_text()))
+        os.kill(os.getpid(), number)
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt, match="stopped after step"):
+        run(config, quiet=True)
+    thread.join()
+    assert read_status(folder)["state"] == "interrupted"
+    assert torch.load(folder / "checkpoints/state.pt", weights_only=True)["step"] >= 1
+
+
+@pytest.mark.parametrize("when", ["references", "run"])
+def test_a_signal_between_trainings_is_acted_on_at_once(
+    when: str, tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unbroken = run(compose([*tiny, f"outputs={tmp_path / 'unbroken'}"]), quiet=True)
+    with monkeypatch.context() as patch:
+        original = getattr(Classification, when)
+
+        def signalled(self: Classification, model: torch.nn.Module) -> object:
+            os.kill(os.getpid(), signal.SIGTERM)
+            return original(self, model)
+
+        patch.setattr(Classification, when, signalled)
+        with pytest.raises(KeyboardInterrupt, match="stopped by SIGTERM"):
+            run(compose(tiny), quiet=True)
+    resumed = run(compose(tiny), quiet=True)
+    assert resumed.trained
+    assert resumed.result["metrics"] == unbroken.result["metrics"]
+
+
+def test_a_damaged_state_is_said_and_the_one_before_is_gone_on_from(
+    tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unbroken = run(compose([*tiny, f"outputs={tmp_path / 'unbroken'}"]), quiet=True)
+    config = compose([*tiny, "checkpoint.every=2"])
+    with monkeypatch.context() as patch:
+        patch.setattr("vitcli.trainer._SAVING", 1e9)  # every second step, however short
+        patch.setattr("vitcli.run.save_weights", lambda *given: os.kill(os.getpid(), signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt):
+            run(config, quiet=True)
+    folder = Path(config.outputs) / "runs" / run_id(config)
+    state = folder / "checkpoints" / "state.pt"
+    state.write_bytes(state.read_bytes()[:-2000])
+    (folder / ".result.json.123").touch()  # as a SIGKILL leaves them
+    (folder / "checkpoints" / ".state.pt.123").touch()
+    resumed = run(config, quiet=True)
+    assert "state.pt is damaged" in resumed.result["note"]
+    assert "from step 6, saved before" in resumed.result["note"]
+    assert resumed.result["metrics"] == unbroken.result["metrics"]
+    assert sorted(path.name for path in folder.rglob("*") if path.is_file()) == [
+        ".lock", "config.yaml", "env.json", "metrics.jsonl", "model.safetensors", "result.json",
+        "status.json",
+    ]  # fmt: skip

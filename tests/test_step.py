@@ -16,7 +16,8 @@ from vitcli.bench import trainer_of
 from vitcli.compose import compose
 from vitcli.config import RunConfig
 from vitcli.step import build_loss, compiles, precision
-from vitcli.trainer import Interrupted, Trainer
+from vitcli.stops import Interrupted
+from vitcli.trainer import Trainer
 
 CPU = torch.device("cpu")
 SMALL = ["model.depth=2", "train.batch_size=8", "data.size=64", "data.val_size=8", "evals=upstream"]

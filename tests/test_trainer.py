@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from vitcli.config import RunConfig
 from vitcli.data import build_data
 from vitcli.evals.inference import top1
 from vitcli.models import build_model
-from vitcli.trainer import Interrupted, Trainer
+from vitcli.stops import Interrupted
+from vitcli.trainer import Trainer
 
 
 def make(config: RunConfig, folder: Path) -> Trainer:
@@ -195,3 +197,35 @@ def test_a_state_of_another_version_is_refused(tiny: list[str], tmp_path: Path) 
     torch.save(state, path)
     with pytest.raises(ValueError, match="another version of vitcli, it has no looks: remove it"):
         make(config, tmp_path).resume()
+
+
+def test_saving_takes_a_small_share_of_the_time(
+    tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[int] = []
+
+    def slow(folder: Path, run: str, step: int, parts: object) -> None:
+        saved.append(step)
+        time.sleep(0.2)
+
+    monkeypatch.setattr("vitcli.trainer.save_state", slow)
+    config = compose([*tiny, "train.steps=60", "checkpoint.every=1"])
+    make(config, tmp_path).train(lambda record: None, lambda: False)
+    assert saved[0] == 1
+    assert saved[-1] == 60
+    assert len(saved) < 10  # a step takes milliseconds, so that 2 % of the time are few
+
+
+def test_a_state_is_saved_by_time_too(tiny: list[str], tmp_path: Path) -> None:
+    config = compose([*tiny, "checkpoint.every=1000", "checkpoint.minutes=0"])
+    trainer = make(config, tmp_path)
+
+    def crash(record: dict[str, object]) -> None:
+        if trainer.step == 7:
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        trainer.train(crash, lambda: False)
+    again = make(config, tmp_path)
+    again.resume()
+    assert 1 <= again.step < 7

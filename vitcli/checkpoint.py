@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import io
-import json
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from safetensors.torch import save
 from torch import nn
 
 from vitcli.config import RunConfig, weights_record
-from vitcli.files import write_bytes
+from vitcli.files import replacing
+from vitcli.identity import run_id
+from vitcli.models.convert.tensors import write_tensors
+from vitcli.seal import check_zip
 
 
 class Stateful(Protocol):
@@ -24,46 +25,75 @@ class Stateful(Protocol):
     def load_state_dict(self, state_dict: dict[str, Any]) -> Any: ...
 
 
-def save_state(folder: Path, step: int, parts: Mapping[str, Stateful]) -> None:
-    """Writes all that is needed to go on after `step` steps; replaces the state before it."""
-    buffer = io.BytesIO()
-    torch.save({"step": step} | {name: part.state_dict() for name, part in parts.items()}, buffer)
-    write_bytes(_state_path(folder), buffer.getvalue())
+def save_state(folder: Path, run: str, step: int, parts: Mapping[str, Stateful]) -> None:
+    """Writes all that is needed to go on after `step` steps; keeps the state before it, too.
+
+    Args:
+        folder: the run's.
+        run: its id.
+        step: how many are done.
+        parts: whose states are written.
+    """
+    newer, older = _state_paths(folder)
+    state = {"run": run, "step": step} | {name: part.state_dict() for name, part in parts.items()}
+    with replacing(newer, keep=older, durable=True) as temporary:
+        torch.save(state, temporary)
 
 
-def load_state(folder: Path, parts: Mapping[str, Stateful]) -> int:
-    """Puts the saved state into `parts`; returns its step, 0 if there is none.
+def load_state(folder: Path, run: str, parts: Mapping[str, Stateful]) -> tuple[int, str | None]:
+    """Puts the newest whole state into `parts`; returns its step, and what is damaged if any is.
+
+    The step is 0 if there is no state.
 
     Raises:
-        ValueError: another version of vitcli wrote it.
+        ValueError: all there are are damaged, or one is of another run or version of vitcli.
     """
-    path = _state_path(folder)
-    if not path.exists():
-        return 0
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    if lacking := [name for name in parts if name not in state]:
+    damaged = []
+    for path in filter(Path.exists, _state_paths(folder)):
+        try:
+            check_zip(path)
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except (ValueError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            damaged.append(f"{path} is damaged ({' '.join(str(error).split())})")
+            continue
+        _check(path, state, run, parts)
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+        step = int(state["step"])
+        return step, f"{damaged[0]}: gone on from step {step}, saved before" if damaged else None
+    if damaged:
+        raise ValueError(f"{'; '.join(damaged)}: remove what is damaged, and the run starts anew")
+    return 0, None
+
+
+def _check(path: Path, state: Any, run: str, parts: Mapping[str, Stateful]) -> None:
+    lacking = [name for name in ("run", *parts) if name not in state]
+    if lacking:
         raise ValueError(
             f"{path} is of another version of vitcli, it has no {', '.join(lacking)}: remove it, "
             "and the run starts anew"
         )
-    for name, part in parts.items():
-        part.load_state_dict(state[name])
-    return int(state["step"])
+    if state["run"] != run:
+        raise ValueError(
+            f"{path} is the state of another run, {state['run']}: remove it, and this one, {run}, "
+            "starts anew"
+        )
 
 
 def save_weights(folder: Path, model: nn.Module, config: RunConfig) -> None:
-    """Writes the run's final weights as safetensors, and beside them what they are."""
-    size = config.data.height_width
-    # One entry only: safetensors writes several in any order, and the same run is the same bytes.
-    metadata = {"vitcli": json.dumps(weights_record(config, "vitcli", {"size": size}))}
-    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    write_bytes(folder / "checkpoints" / "model.safetensors", save(tensors, metadata))
+    """Writes the run's final weights as safetensors, and beside them what and whose they are."""
+    record = weights_record(config, "vitcli", {"size": config.data.height_width})
+    path = folder / "checkpoints" / "model.safetensors"
+    write_tensors(path, model.state_dict(), {"run": run_id(config), **record})
 
 
 def drop_state(folder: Path) -> None:
-    """Removes the training state of a run that has its result."""
-    _state_path(folder).unlink(missing_ok=True)
+    """Removes the training states of a run that has its result."""
+    for path in _state_paths(folder):
+        path.unlink(missing_ok=True)
 
 
-def _state_path(folder: Path) -> Path:
-    return folder / "checkpoints" / "state.pt"
+def _state_paths(folder: Path) -> tuple[Path, Path]:
+    """Returns where the newer state is, and the one before it."""
+    newer = folder / "checkpoints" / "state.pt"
+    return newer, newer.with_name("state.before.pt")

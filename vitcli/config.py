@@ -202,9 +202,10 @@ class EvalsConfig:
 
 @dataclass
 class CheckpointConfig:
-    """How often the training state is saved, in steps."""
+    """How often the training state is saved: by steps or minutes, whichever comes first."""
 
-    every: int = at_least(1, 500)
+    every: int = at_least(1, 500)  # steps
+    minutes: float = at_least(0.0, 10.0)
 
 
 @dataclass

@@ -1,33 +1,61 @@
-"""Files that are whole or absent: written to a temporary name, then renamed."""
+"""Files that are whole or absent: written to a temporary name, then renamed.
+
+What took long to make is `durable`, that is on the disk before it is renamed: after a power cut a
+file may otherwise be there, and empty.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+_TEMPORARY = re.compile(r"\..+\.\d+")  # a name, the process that writes
+
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, keep: Path | None = None, durable: bool = False) -> Iterator[Path]:
     """Gives a temporary name to write to, then `path`'s place to what is there; makes the folder.
 
     If the block fails, `path` stays as it was and nothing is left behind.
+
+    Args:
+        path: what is to be written.
+        keep: where the file that is replaced goes; None: nowhere.
+        durable: wait until the disk has what was written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         yield temporary
+        if durable:
+            _sync(temporary)
+        if keep is not None and path.exists():
+            path.replace(keep)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def sweep(folder: Path) -> None:
+    """Removes the temporary files that killed processes left; the caller alone writes there."""
+    for path in folder.rglob(".*"):
+        if _TEMPORARY.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def write_bytes(path: Path, data: bytes, durable: bool = False) -> None:
     """Writes `data` to `path`, replacing it at once; makes the folder if need be."""
-    with replacing(path) as temporary:
+    with replacing(path, durable=durable) as temporary:
         temporary.write_bytes(data)
 
 
@@ -36,9 +64,10 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, durable: bool = False) -> None:
     """Writes `value` as JSON to `path`, replacing it at once. Raises ValueError on NaN."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+    text = json.dumps(value, indent=2, allow_nan=False) + "\n"
+    write_bytes(path, text.encode(), durable)
 
 
 def read_json(path: Path) -> Any:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import copy
 import platform
-import signal
 import subprocess
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -27,12 +25,13 @@ from vitcli.config import RunConfig, num_steps
 from vitcli.data import build_data
 from vitcli.evals import Evaluator, build_evals, measure
 from vitcli.evals.classification import OF_BOTH, Classification
-from vitcli.files import read_json, write_json, write_text
+from vitcli.files import read_json, sweep, write_json, write_text
 from vitcli.identity import run_id
 from vitcli.models import build_model
 from vitcli.progress import progress
 from vitcli.status import Status, only_one, read_status
 from vitcli.step import compiles, precision
+from vitcli.stops import StopSignal, stop_signal
 from vitcli.trainer import Trainer, find_device
 from vitcli.transfer import pick_lr, transferred
 
@@ -56,7 +55,7 @@ def run(config: RunConfig, quiet: bool = False) -> Outcome:
     Raises:
         ValueError: the config cannot be built; nothing was written.
         RunFailed: training or evaluation failed; the folder says where and why.
-        trainer.Interrupted: a signal came; the same call goes on from there.
+        stops.Interrupted: a signal came; the same call goes on from there.
     """
     folder = Path(config.outputs) / "runs" / run_id(config)
     if (folder / "result.json").exists():
@@ -69,29 +68,35 @@ def run(config: RunConfig, quiet: bool = False) -> Outcome:
     model = fresh()
     evaluators = build_evals(config, data, device)
     with only_one(folder), stop_signal() as stop:
+        sweep(folder)
         before = read_status(folder).get("train_seconds", 0.0)
         write_text(folder / "config.yaml", dump(config))  # a study's may have other workers
         steps = num_steps(config, data.train_size)
         write_json(folder / "env.json", environment(config, device, steps))
-        status = Status(folder)
+        status, say = Status(folder), _silent if quiet else print
         with status.running(), _told(status, folder):
             search = None
             if config.finetune.lr_grid:
-                search = pick_lr(config, data, fresh, folder, stop, _silent if quiet else print)
+                with stop.waits():
+                    search = pick_lr(config, data, fresh, folder, stop, say)
                 config = replace(config, recipe=replace(config.recipe, lr=search["lr"]))
             began = time.perf_counter()
             references = measure(evaluators, lambda e: e.references(model), folder.name, quiet)
             if compiles(config, steps, device) and not quiet:
                 print("compiling the step: up to a minute, once for a shape (compile=off: without)")
             trainer = Trainer(config, model, data, folder)
-            trainer.resume()
+            said = trainer.resume()
+            if said is not None:
+                status.note(note=said)
+                say(said)
             earlier = before if trainer.step else 0.0
             seconds = _train(trainer, status, earlier, quiet, stop)
             result = _result(trainer, evaluators, references, quiet)
             wall = earlier + time.perf_counter() - began
             result |= {"train_s": seconds, "wall_s": wall, "transfer": transfer, "lr_grid": search}
+            result |= {} if said is None else {"note": said}
             save_weights(folder, trainer.trained, config)
-            write_json(folder / "result.json", result)
+            write_json(folder / "result.json", result, durable=True)
             drop_state(folder)
     return Outcome(folder, result, trained=True)
 
@@ -111,9 +116,7 @@ def _fresh(
     return lambda: copy.deepcopy(source).to(device), said
 
 
-def _train(
-    trainer: Trainer, status: Status, before: float, quiet: bool, stop: Callable[[], bool]
-) -> float:
+def _train(trainer: Trainer, status: Status, before: float, quiet: bool, stop: StopSignal) -> float:
     """Returns the seconds spent in training, `before` this call included."""
     status.update(step=trainer.step, num_steps=trainer.num_steps)
     name = trainer.folder.name
@@ -126,7 +129,8 @@ def _train(
             if show is not None:
                 show(record)
 
-        trainer.train(observe, stop)
+        with stop.waits():
+            trainer.train(observe, stop)
     return before + time.perf_counter() - began
 
 
@@ -181,26 +185,6 @@ def environment(config: RunConfig, device: torch.device, steps: int = 0) -> dict
         **{package: version(package) for package in ("vitcli", "torch", "timm")},
         "commit": _commit(),
     }
-
-
-@contextmanager
-def stop_signal() -> Iterator[Callable[[], bool]]:
-    """Gives a function that says whether SIGINT or SIGTERM came; a second SIGINT acts at once."""
-    came = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield came.is_set
-        return
-
-    def handle(number: int, frame: object) -> None:
-        came.set()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    before = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield came.is_set
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

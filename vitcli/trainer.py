@@ -22,16 +22,15 @@ from vitcli.data.augment import Mix
 from vitcli.data.decoded import BadImages
 from vitcli.data.readers import some
 from vitcli.files import write_text
+from vitcli.identity import run_id
 from vitcli.looks import Looks
 from vitcli.optim import build_optimizer, lr_at
 from vitcli.step import build_loss
+from vitcli.stops import Interrupted
 
 _INDEXED_STEPS = 64
+_SAVING = 0.02  # of the time, at most: a state that takes a second is saved every 50 s at most
 Observer = Callable[[dict[str, Any]], None]
-
-
-class Interrupted(KeyboardInterrupt):
-    """A signal asked the run to stop; its state is saved."""
 
 
 class Trainer:
@@ -54,13 +53,18 @@ class Trainer:
         keeps = config.train.keep == "best"
         self.looks = Looks(self.last, data, self.num_steps, every if keeps else None)
         self.step = 0
+        self._saved_at, self._saving_took = time.monotonic(), 0.0  # seconds
         self._batches: Iterator[Batch] | None = None
         mixes = config.recipe.mixup > 0 or config.recipe.cutmix > 0
         self._mix = Mix(config.recipe, data.num_classes) if mixes else None
 
-    def resume(self) -> None:
-        """Goes on from the state in the run's folder, if there is one."""
-        self.step = load_state(self.folder, self._parts())
+    def resume(self) -> str | None:
+        """Goes on from the state in the run's folder, if there is one; returns what is damaged.
+
+        Raises ValueError: the state is of another run or version, or none is whole.
+        """
+        self.step, said = load_state(self.folder, run_id(self.config), self._parts())
+        return said
 
     @property
     def trained(self) -> nn.Module:
@@ -82,6 +86,7 @@ class Trainer:
         self.model.train()
         log = _open_log(self.folder / "metrics.jsonl", self.step)
         losses: list[Tensor] = []
+        checkpoint = self.config.checkpoint
         since = time.perf_counter()
         with log, self._streaming():
             while self.step < self.num_steps:
@@ -90,16 +95,29 @@ class Trainer:
                 ended = self.step == self.num_steps
                 since += self.looks.look(self.last, self.step, ended)  # not of the step's speed
                 stopped = stop() and not ended
-                saved = ended or stopped or self.step % self.config.checkpoint.every == 0
-                if saved or self.step % self.log_every == 0:  # a bad loss is never saved
+                marked = any(self.step % n == 0 for n in (self.log_every, checkpoint.every))
+                if ended or stopped or marked:
                     record = self._record(losses, time.perf_counter() - since)
                     print(json.dumps(record), file=log, flush=True)
                     observe(record)
                     losses, since = [], time.perf_counter()
-                if saved:
-                    save_state(self.folder, self.step, self._parts())
+                    if ended or stopped or self._due():  # a bad loss is never saved
+                        self._save()
                 if stopped:
                     raise Interrupted(f"stopped after step {self.step} of {self.num_steps}")
+
+    def _due(self) -> bool:
+        """Returns whether the state is to be saved where its loss is logged."""
+        since = time.monotonic() - self._saved_at
+        wished = self.step % self.config.checkpoint.every == 0
+        late = since >= 60 * self.config.checkpoint.minutes
+        return (wished or late) and self._saving_took <= _SAVING * since
+
+    def _save(self) -> None:
+        began = time.monotonic()
+        save_state(self.folder, run_id(self.config), self.step, self._parts())
+        self._saved_at = time.monotonic()
+        self._saving_took = self._saved_at - began
 
     @contextmanager
     def _streaming(self) -> Iterator[None]:

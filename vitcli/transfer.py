@@ -112,7 +112,7 @@ def pick_lr(
     in the run's folder, so that an interrupted search goes on where it was.
 
     Raises:
-        trainer.Interrupted: `stop()` became true; the trial's state was saved.
+        stops.Interrupted: `stop()` became true; the trial's state was saved.
         FloatingPointError: no rate gave a finite loss.
     """
     split = DevSplit(data, config.finetune.dev_share, config.data.seed)

@@ -22,7 +22,8 @@ from vitcli.config import AugmentConfig, DataConfig, RecipeConfig
 from vitcli.data.augment import Mix, Transform, decode
 from vitcli.data.decoded import BadImages, Decoded
 from vitcli.evals.real import RealLabels
-from vitcli.trainer import Interrupted, Trainer
+from vitcli.stops import Interrupted
+from vitcli.trainer import Trainer
 
 CPU = torch.device("cpu")
 ALL = AugmentConfig(crop="inception", flip=True, randaugment="rand-m9-n2", erasing=0.5)

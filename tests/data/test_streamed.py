@@ -24,7 +24,8 @@ from vitcli.config import AugmentConfig, DataConfig, RunConfig
 from vitcli.data import DataSource, build_data, streamed
 from vitcli.data.streams import expand
 from vitcli.identity import run_id
-from vitcli.trainer import Interrupted, Trainer
+from vitcli.stops import Interrupted
+from vitcli.trainer import Trainer
 
 CPU = torch.device("cpu")
 KNOWN = {"size": 12, "val_size": 6, "num_classes": 3}  # what shards do not say

@@ -564,7 +564,7 @@ def test_a_truncated_file_gives_one_line(
     path.write_bytes(path.read_bytes()[:kept])
     ended = vitcli("convert", str(path), str(tmp_path / "out.safetensors"))
     assert ended.code == 2
-    assert ended.err.startswith(f"vitcli: {path}: truncated, or not what its suffix says")
+    assert ended.err.startswith(f"vitcli: {path}: damaged, or not what its suffix says")
     assert len(ended.err.splitlines()) == 1
 
 

@@ -63,7 +63,12 @@ def board(folder: Path) -> Group:
         for run in runs.values()
         if run.state == "lost" or (run.error and run.state != "done")
     ]
-    return Group(table, *errors, Text(summary(list(runs.values()))))
+    notes = [
+        Text(f"{run.id}: {run.status['note']}", style="yellow")
+        for run in runs.values()
+        if "note" in run.status
+    ]
+    return Group(table, *errors, *notes, Text(summary(list(runs.values()))))
 
 
 def summary(runs: list[Run]) -> str:

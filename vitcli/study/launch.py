@@ -14,6 +14,7 @@ from typing import Any
 from vitcli.compose import conf_dir, one_line_errors, quoted, read_config
 from vitcli.perf import cores
 from vitcli.status import Busy, Status, read_status
+from vitcli.stops import stops
 from vitcli.study.plan import Plan
 
 STOP = "stop"  # a file in the study's folder: jobs that have not begun do not
@@ -143,7 +144,7 @@ def _multirun(plan: Plan, runs: list[str], most: int, hydra_overrides: Sequence[
 
 @contextmanager
 def _stopping(plan: Plan) -> Iterator[Any]:
-    """Hands SIGINT and SIGTERM on to the jobs, which save and end; gives whether one came."""
+    """Hands a signal that stops runs on to the jobs, which save and end; gives whether one came."""
     stop = plan.folder / STOP
     stop.unlink(missing_ok=True)
 
@@ -156,7 +157,7 @@ def _stopping(plan: Plan) -> Iterator[Any]:
             if status["state"] == "running" and here:
                 os.kill(status["pid"], signal.SIGTERM)
 
-    before = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
+    before = {s: signal.signal(s, handle) for s in stops()}
     try:
         yield stop.exists
     finally:

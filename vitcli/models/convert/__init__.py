@@ -16,6 +16,7 @@ from torch import Tensor
 from vitcli.compose import override, read_config
 from vitcli.config import ModelConfig, PosEmbConfig, RunConfig, StemConfig, weights_record
 from vitcli.files import read_json, write_json
+from vitcli.identity import run_id
 from vitcli.models.convert.checkpoint import (
     Checkpoint,
     Found,
@@ -128,6 +129,8 @@ def _read_path(
     elif path.is_dir():
         weights = next((path / n for n in _WEIGHTS if (path / n).exists()), path / _WEIGHTS[0])
     tensors, record = read_tensors(weights)
+    if record is not None and path.is_dir() and run.exists() and "run" in record:
+        _check_owner(record["run"], run_id(read_config(run)), weights)
     # Not recorded in the training state of a run, nor in the weights of older runs.
     if record is None and weights.parent.name == "checkpoints" and run.exists():
         config = read_config(run)
@@ -139,6 +142,11 @@ def _read_path(
     config, preprocess = _recorded(record)
     code_base = record["code_base"]
     return _known(code_base, config, found.state, preprocess, found.unused, overrides)
+
+
+def _check_owner(owner: str, run: str, weights: Path) -> None:
+    if owner != run:
+        raise ValueError(f"{weights} has the weights of another run, {owner}, not of {run}")
 
 
 def _found(weights: Path, tensors: dict[str, Tensor], record: dict[str, Any] | None) -> Found:

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from vitcli.files import replacing
+from vitcli.seal import BLANK, check_seal, check_zip, seal
 
 SUFFIXES = (".safetensors", ".npz", ".bin", ".pt", ".pth")
 _RECORD = "vitcli"  # the entry that holds what no tensor can: config, preprocessing
@@ -45,22 +46,26 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
                 "could run code"
             ) from None
         first = str(error).strip().split("\n")[0]
-        raise ValueError(f"{path}: truncated, or not what its suffix says ({first})") from None
+        raise ValueError(f"{path}: damaged, or not what its suffix says ({first})") from None
     tensors = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
     return tensors, None if record is None else json.loads(record)
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], record: dict[str, Any] | None) -> None:
     """Writes tensors, and our record if given, in the format of the path's suffix."""
+    sealed = record is not None and path.suffix == ".safetensors"
+    record = {**record, "crc32": BLANK} if record is not None and sealed else record
     text = {} if record is None else {_RECORD: json.dumps(record)}
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    with replacing(path) as temporary:
+    with replacing(path, durable=True) as temporary:
         if path.suffix == ".safetensors":
             temporary.touch()
             mode = temporary.stat().st_mode
             # One entry, as several come in any order. Hugging Face asks for this one.
             save_file(tensors, temporary, text or {"format": "pt"})
             temporary.chmod(mode)  # save_file lets nobody else read
+            if sealed:
+                seal(temporary)
         elif path.suffix == ".npz":
             arrays: dict[str, Any] = {name: tensor.numpy() for name, tensor in tensors.items()}
             arrays |= {name: np.array(value) for name, value in text.items()}
@@ -71,6 +76,7 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], record: dict[str, Any]
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], str | None]:
+    check_seal(path)
     with safe_open(path, "pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         return tensors, (file.metadata() or {}).get(_RECORD)
@@ -91,6 +97,8 @@ def _tensor(array: np.ndarray[Any, Any]) -> Tensor:
 
 
 def _read_torch(path: Path) -> tuple[dict[str, Tensor], str | None]:
+    if zipfile.is_zipfile(path):  # torch's older format is none
+        check_zip(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of other pickle protocols, before the error that counts
         held = torch.load(path, map_location="cpu", weights_only=True)

@@ -1,0 +1,68 @@
+"""The signals that stop a run: it saves its state, and the same command goes on from there."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# From a person, from a terminal that closes, from a cluster at a time limit or a preemption.
+_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asked the run to stop; its state is saved."""
+
+
+def stops() -> list[signal.Signals]:
+    """Returns the signals that stop a run; under nohup, a closing terminal does not."""
+    nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [s for s in _STOPS if not (s == signal.SIGHUP and nohup)]
+
+
+class StopSignal:
+    """Whether a signal came; it ends at once what goes on, but for training, which is asked to.
+
+    A second Ctrl-C ends training, too.
+    """
+
+    def __init__(self) -> None:
+        self._came = self._asked = self._waits = False
+
+    def __call__(self) -> bool:
+        """Returns whether a signal came; from now on training is waited for, as it asks."""
+        self._asked = True
+        return self._came
+
+    @contextmanager
+    def waits(self) -> Iterator[None]:
+        """Lets the block go on to its next question, once it has asked the first one."""
+        self._waits, self._asked = True, False
+        try:
+            yield
+        finally:
+            self._waits = False
+        if self._came:  # after the last question
+            raise Interrupted("stopped after the last step")
+
+    def handle(self, number: int, frame: object) -> None:
+        """Is called on a signal."""
+        again, self._came = self._came and number == signal.SIGINT, True
+        if again or not (self._waits and self._asked):
+            raise Interrupted(f"stopped by {signal.Signals(number).name}")
+
+
+@contextmanager
+def stop_signal() -> Iterator[StopSignal]:
+    """Gives what says whether one of the signals came."""
+    stop = StopSignal()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {s: signal.signal(s, stop.handle) for s in stops()}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
