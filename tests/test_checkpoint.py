@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from vitcli.checkpoint import load_state, save_state, save_weights
-from vitcli.compose import compose, dump
+from vitcli.compose import compose
 from vitcli.config import RunConfig
 from vitcli.files import write_text
+from vitcli.frozen import dump
 from vitcli.identity import run_id
 from vitcli.models import build_model
 from vitcli.models.convert import read
@@ -126,5 +127,7 @@ def test_the_weights_of_another_run_are_refused(
     shutil.copy(theirs, own)
     ended = vitcli("eval", str(tmp_path / "b"))
     assert ended.code == 2
-    assert f"has the weights of another run, {run_id(first)}, not of" in ended.err
+    assert (
+        f"is of the run {run_id(first)}, and the config.yaml there describes another" in ended.err
+    )
     assert len(ended.err.splitlines()) == 1

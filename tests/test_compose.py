@@ -9,8 +9,9 @@ import pytest
 
 import vitcli
 from vitcli.argv import split_argv
-from vitcli.compose import compose, conf_dir, dump, read_config
+from vitcli.compose import compose, conf_dir
 from vitcli.evals import metrics_of
+from vitcli.frozen import dump, read_config
 from vitcli.identity import run_id
 from vitcli.rules import OWN
 from vitcli.schema import SCALES

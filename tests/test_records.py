@@ -26,7 +26,9 @@ def run(tmp_path: Path, **files: str) -> Run:
         ('{"metrics": {"m": null}}', "m is None"),
         ('{"metrics": {"val/top1": 0.5}}', "no m"),
         ('{"metrics"', "unreadable: result.json: not valid JSON"),
-        ("[]", "unreadable: result.json has no metrics"),
+        ("[]", "unreadable: result.json: not one of vitcli's files"),
+        ("{}", "unreadable: result.json: metrics is None, not a mapping"),
+        ('{"format": 2, "metrics": {}}', "unreadable: result.json: of format 2, of another vitcli"),
     ],
 )
 def test_a_result_without_the_number_says_why(tmp_path: Path, result: str, said: str) -> None:

@@ -16,8 +16,9 @@ from helpers import Ended, start, wait_for
 from safetensors.torch import load_file
 
 from vitcli import perf
-from vitcli.compose import compose, read_config
+from vitcli.compose import compose
 from vitcli.evals.classification import Classification
+from vitcli.frozen import read_config
 from vitcli.identity import run_id
 from vitcli.models import build_model
 from vitcli.run import RunFailed, run

@@ -12,8 +12,8 @@ from archive_files import write_hfds, write_wds
 from helpers import Ended
 from PIL import Image
 
-from vitcli.compose import read_config
 from vitcli.files import read_json
+from vitcli.frozen import read_config
 from vitcli.study.plan import freeze, make_plan
 
 STUDY = {

@@ -10,7 +10,8 @@ import pytest
 import yaml
 from helpers import Ended, start, wait_for
 
-from vitcli.compose import compose, read_config
+from vitcli.compose import compose
+from vitcli.frozen import read_config
 from vitcli.identity import run_id
 from vitcli.run import run
 from vitcli.status import read_status

@@ -15,10 +15,11 @@ from safetensors.torch import load_file
 from torch import nn
 
 from vitcli.analysis.settled import MOVED
-from vitcli.compose import compose, read_config
+from vitcli.compose import compose
 from vitcli.data import DataSource, build_data
 from vitcli.evals.fewshot import FewShot
 from vitcli.evals.inference import top1
+from vitcli.frozen import read_config
 from vitcli.identity import run_id
 from vitcli.models.convert import read
 from vitcli.run import run

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from vitcli.config import RunConfig, weights_record
-from vitcli.files import replacing
+from vitcli.files import FORMAT, replacing
 from vitcli.identity import run_id
 from vitcli.models.convert.tensors import write_tensors
 from vitcli.seal import check_zip
@@ -35,7 +35,8 @@ def save_state(folder: Path, run: str, step: int, parts: Mapping[str, Stateful])
         parts: whose states are written.
     """
     newer, older = _state_paths(folder)
-    state = {"run": run, "step": step} | {name: part.state_dict() for name, part in parts.items()}
+    of = {"format": FORMAT, "run": run, "step": step}
+    state = of | {name: part.state_dict() for name, part in parts.items()}
     with replacing(newer, keep=older, durable=True) as temporary:
         torch.save(state, temporary)
 
@@ -84,7 +85,7 @@ def save_weights(folder: Path, model: nn.Module, config: RunConfig) -> None:
     """Writes the run's final weights as safetensors, and beside them what and whose they are."""
     record = weights_record(config, "vitcli", {"size": config.data.height_width})
     path = folder / "checkpoints" / "model.safetensors"
-    write_tensors(path, model.state_dict(), {"run": run_id(config), **record})
+    write_tensors(path, model.state_dict(), {"format": FORMAT, "run": run_id(config), **record})
 
 
 def drop_state(folder: Path) -> None:

@@ -93,7 +93,7 @@ def ablate(study: Study, overrides: Overrides = None, config_dir: ConfigDir = No
     for run in states(plan.folder).values():
         if run.state != "done":
             _say(f"{run.id}: {run.state}: {run.error or 'no result'}")
-    if missing(plan):
+    if any(run.state != "done" for run in states(plan.folder).values()):
         raise typer.Exit(1)
 
 

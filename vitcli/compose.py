@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from functools import cache, lru_cache
@@ -39,51 +39,85 @@ def compose(
     Raises:
         ValueError: in one line, naming the key, the value and what is allowed.
     """
-    from omegaconf import OmegaConf
-
-    prepared, groups = prepare(overrides, config_dir), _groups(config_dir)
+    change = _last_change(config_dir)
+    groups = _groups(config_dir, change)
+    prepared = _prepared(overrides, groups)
     with one_line_errors():
-        parsed = _parsed(prepared)
+        parsed = [_parsed(override) for override in prepared]
         single = [o for o in parsed if o.key_or_group not in groups and _is_plain(o)]
         rest = tuple(o.input_line for o in parsed if o not in single)
-        composed = copy.deepcopy(_composed(rest, config_dir, _last_change(config_dir)))
-        for one in single:  # as Hydra itself does, after its groups
-            OmegaConf.update(composed, one.key_or_group, one.value(), merge=True)
-    return to_config(composed, check)
+        composed, whole = _composed(rest, config_dir, change)
+        config = copy.deepcopy(whole)
+        _set(config, composed, {o.key_or_group: o.value() for o in single})
+    check(config)
+    return config
+
+
+def _set(config: RunConfig, composed: Any, values: Mapping[str, Any]) -> None:
+    """Sets single keys of groups, as Hydra itself does after its groups.
+
+    Args:
+        config: what is changed; only the groups that have the keys are made anew.
+        composed: the same, as Hydra composed it; it knows the types, and stays as it is.
+        values: by dotted key.
+    """
+    from omegaconf import OmegaConf
+
+    part = OmegaConf.masked_copy(composed, list({key.partition(".")[0]: None for key in values}))
+    for key, value in values.items():
+        OmegaConf.update(part, key, value, merge=True)
+    for group, changed in part.items():
+        setattr(config, str(group), OmegaConf.to_object(changed))
 
 
 @lru_cache(maxsize=128)
-def _composed(overrides: tuple[str, ...], config_dir: Path | None, last_change: int) -> Any:
+def _composed(
+    overrides: tuple[str, ...], config_dir: Path | None, last_change: int
+) -> tuple[Any, RunConfig]:
     """Returns what Hydra composes: it takes 0.1 s, and the cells of a study share their groups."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
+    from omegaconf import OmegaConf
 
     given = list(overrides)
     if config_dir is not None:
         given.append(f"hydra.searchpath=[{quoted(f'file://{config_dir.resolve()}')}]")
     _register_schema()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return hydra_compose("config", given)
+        composed = hydra_compose("config", given)
+    config: Any = OmegaConf.to_object(composed)
+    return composed, config
 
 
 def _last_change(config_dir: Path | None) -> int:
-    """Returns when a file of the configs was last changed (ns)."""
-    folders = [conf_dir(), *([config_dir] if config_dir else [])]
-    files = (path for folder in folders for path in folder.rglob("*.yaml"))
-    return max((path.stat().st_mtime_ns for path in files), default=0)
+    """Returns when a config last changed, came or went (ns). Raises ValueError: no such folder."""
+    if config_dir is not None and not config_dir.is_dir():
+        raise ValueError(f"--config-dir {config_dir}: no such folder")
+    latest, folders = 0, [str(conf_dir()), *([str(config_dir)] if config_dir else [])]
+    for folder in folders:  # grows
+        latest = max(latest, os.stat(folder).st_mtime_ns)
+        for entry in os.scandir(folder):
+            if entry.is_dir():
+                folders.append(entry.path)
+            elif entry.name.endswith(".yaml"):
+                latest = max(latest, entry.stat().st_mtime_ns)
+    return latest
 
 
 def _is_plain(override: Any) -> bool:
-    """Returns whether it sets one key of a run's config, `key=value`."""
+    """Returns whether it sets one key of a group, `group.key=value`."""
+    if "." not in override.key_or_group:
+        return False
     hydra = override.key_or_group.split(".")[0] == "hydra"
     added = override.is_add() or override.is_force_add() or override.is_delete()
     return not (hydra or added or override.is_sweep_override() or override.package is not None)
 
 
-def _parsed(overrides: Sequence[str]) -> list[Any]:
+@lru_cache(maxsize=1024)
+def _parsed(override: str) -> Any:
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    return list(OverridesParser.create().parse_overrides(list(overrides)))
+    return OverridesParser.create().parse_overrides([override])[0]
 
 
 def to_config(composed: Any, check: Callable[[RunConfig], None] = validate) -> RunConfig:
@@ -105,7 +139,7 @@ def override(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
     """
     from omegaconf import OmegaConf
 
-    groups = _groups(None)
+    groups = _groups(None, _last_change(None))
     for given in prepare(overrides):
         key = given.partition("=")[0]
         if key in groups:
@@ -115,23 +149,6 @@ def override(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
             OmegaConf.structured(config), OmegaConf.from_dotlist(list(overrides))
         )
     return to_config(changed, validate_fields)
-
-
-def read_config(path: Path) -> RunConfig:
-    """Returns the RunConfig that `dump` wrote. Raises ValueError, naming the file."""
-    from omegaconf import OmegaConf
-
-    try:
-        return to_config(OmegaConf.merge(OmegaConf.structured(RunConfig), OmegaConf.load(path)))
-    except (ValueError, OSError) as error:
-        raise ValueError(f"{path}: {error}") from error
-
-
-def dump(config: RunConfig) -> str:
-    """Returns the config as YAML."""
-    from omegaconf import OmegaConf
-
-    return OmegaConf.to_yaml(OmegaConf.structured(config))
 
 
 def hydra_main(argv: Sequence[str], job: Callable[[RunConfig], None]) -> None:
@@ -188,9 +205,13 @@ def prepare(overrides: Sequence[str], config_dir: Path | None = None) -> list[st
     Raises:
         ValueError: for an unknown key or option, naming the nearest known one.
     """
+    return _prepared(overrides, _groups(config_dir, _last_change(config_dir)))
+
+
+def _prepared(overrides: Sequence[str], groups: Mapping[str, list[str]]) -> list[str]:
     with one_line_errors():
-        parsed = _parsed(overrides)
-    groups, known = _groups(config_dir), known_keys(config_dir)
+        parsed = [_parsed(override) for override in overrides]
+    known = dict.fromkeys((*_keys_of_a_run(), *groups))
     for override in parsed:
         key = override.key_or_group
         if key.split(".")[0] == "hydra" or key.startswith("hydra/"):
@@ -209,7 +230,7 @@ def prepare(overrides: Sequence[str], config_dir: Path | None = None) -> list[st
 
 def known_keys(config_dir: Path | None = None) -> list[str]:
     """Returns all that an override can set: the keys of a config, and the groups."""
-    return [*_keys(RunConfig, ""), *_groups(config_dir)]
+    return [*_keys_of_a_run(), *_groups(config_dir, _last_change(config_dir))]
 
 
 def quoted(value: object) -> str:
@@ -228,10 +249,9 @@ def _check_options(group: str, override: Any, options: list[str]) -> None:
                 raise ValueError(f"{group}={option}{listing}{nearest(str(option), options)}")
 
 
-def _groups(config_dir: Path | None) -> dict[str, list[str]]:
+@lru_cache(maxsize=8)
+def _groups(config_dir: Path | None, last_change: int) -> Mapping[str, list[str]]:
     """Returns the options of each config group, the user's own included."""
-    if config_dir is not None and not config_dir.is_dir():
-        raise ValueError(f"--config-dir {config_dir}: no such folder")
     groups: dict[str, list[str]] = {}
     for path in sorted(conf_dir().glob("*/*.yaml")):
         groups.setdefault(path.parent.name, []).append(path.stem)
@@ -243,6 +263,11 @@ def _groups(config_dir: Path | None) -> dict[str, list[str]]:
     groups.pop("study", None)  # data of `vitcli ablate`, not part of a run's config
     groups.pop("tuned", None)  # follows from recipe, stem and model
     return groups
+
+
+@cache
+def _keys_of_a_run() -> tuple[str, ...]:
+    return tuple(_keys(RunConfig, ""))
 
 
 def _keys(schema: type, prefix: str) -> Iterator[str]:

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vitcli.compose import compose, override, read_config
+from vitcli.compose import compose, override
 from vitcli.config import RunConfig
 from vitcli.data import build_data
 from vitcli.evals import build_evals, measure
 from vitcli.evals.classification import Classification
-from vitcli.files import write_json
+from vitcli.files import write_record
+from vitcli.frozen import read_config
 from vitcli.identity import identity
 from vitcli.models.convert import read
 from vitcli.rules import validate_evals, validate_fields, validate_shifts
@@ -66,7 +67,7 @@ def evaluate(source: str, overrides: Sequence[str]) -> tuple[Path, dict[str, Any
         / "evals"
         / f"{checkpoint.config.model.name}-{digest(checkpoint)}-{how}"
     )
-    write_json(folder / "result.json", result)
+    write_record(folder / "result.json", result)
     return folder, result
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+FORMAT = 1  # of our files; one that this vitcli would read wrongly has a higher number
 _TEMPORARY = re.compile(r"\..+\.\d+")  # a name, the process that writes
 
 
@@ -73,6 +74,32 @@ def write_json(path: Path, value: Any, durable: bool = False) -> None:
 def read_json(path: Path) -> Any:
     """Returns the value in the JSON file. Raises ValueError, naming the file, if it is not JSON."""
     try:
-        return json.loads(path.read_text())
-    except json.JSONDecodeError as error:
+        return json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not valid JSON ({error})") from error
+
+
+def write_record(path: Path, value: Mapping[str, Any], durable: bool = False) -> None:
+    """Writes one of our own JSON files: `value`, and the format that it is written in."""
+    write_json(path, {"format": FORMAT, **value}, durable)
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Returns what `write_record` wrote, this format's or an older one's.
+
+    Raises ValueError, naming the file: it is no JSON object, or of a newer vitcli.
+    """
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: not one of vitcli's files, it holds no keys")
+    return check_format(path, found)
+
+
+def check_format(path: Path, found: dict[str, Any]) -> dict[str, Any]:
+    """Returns `found` without its format. Raises ValueError if a newer vitcli wrote it."""
+    written = found.get("format", FORMAT)  # the first files did not say
+    if type(written) is not int or written > FORMAT:
+        raise ValueError(
+            f"{path}: of format {written}, of another vitcli; this one reads format {FORMAT}"
+        )
+    return {key: value for key, value in found.items() if key != "format"}

@@ -11,13 +11,13 @@ from vitcli.config import RunConfig
 
 # Where and how a run is executed; all else is what it computes, and so its identity.
 NOT_IDENTITY = ("checkpoint", "compile", "device", "threads", "outputs")
-_NOT_IDENTITY_OF_DATA = ("root", "download", "workers", "max_bad")
+NOT_IDENTITY_OF_DATA = ("root", "download", "workers", "max_bad")
 
 
 def run_id(config: RunConfig) -> str:
     """Returns the name of the run's folder: readable, with a hash of all that the run computes."""
     computes = {k: v for k, v in identity(config).items() if k not in NOT_IDENTITY}
-    computes["data"] = {k: v for k, v in computes["data"].items() if k not in _NOT_IDENTITY_OF_DATA}
+    computes["data"] = {k: v for k, v in computes["data"].items() if k not in NOT_IDENTITY_OF_DATA}
     computes["finetune"].pop("source")  # a place; `weights` stays
     if config.data.alias is not None:
         del computes["data"]["path"]

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vitcli.files import read_json
+from vitcli.files import read_record
 from vitcli.status import read_status
+
+_NUMBERS = ("params", "train_flops", "wall_s", "train_s")
 
 
 @dataclass(frozen=True)
@@ -59,22 +61,19 @@ def read_run(run_id: str, runs_dir: Path) -> Run:
     try:
         if not (folder / "result.json").exists():
             return _unfinished(run_id, folder)
-        result = read_json(folder / "result.json")
-        if not isinstance(result, dict) or not isinstance(result.get("metrics"), dict):
-            raise ValueError("result.json has no metrics")
-    except ValueError as error:
+        result = read_record(folder / "result.json")
+        metrics, env = (_mapping(result, key) for key in ("metrics", "env"))
+        known = {key: _number(result, key) for key in _NUMBERS}
+    except (ValueError, OSError) as error:
         return Run(run_id, "unreadable", error=_one_line(error).replace(f"{folder}/", ""))
-    known: dict[str, Any] = {
-        k: result.get(k) for k in ("params", "train_flops", "wall_s", "train_s")
-    }
-    env = {key: str(value) for key, value in result.get("env", {}).items()}
-    return Run(run_id, "done", metrics=result["metrics"], env=env, **known)
+    said = {key: str(value) for key, value in env.items()}
+    return Run(run_id, "done", metrics=metrics, env=said, **known)
 
 
 def read_losses(run_id: str, runs_dir: Path) -> list[tuple[int, float]]:
     """Returns (step, training loss) of a run's log, rising; nothing where there is none."""
     path, found = runs_dir / run_id / "metrics.jsonl", []
-    for line in path.read_text().splitlines() if path.exists() else []:
+    for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
         try:
             record = json.loads(line)
             found.append((int(record["step"]), float(record["loss"])))
@@ -84,14 +83,26 @@ def read_losses(run_id: str, runs_dir: Path) -> list[tuple[int, float]]:
 
 
 def _unfinished(run_id: str, folder: Path) -> Run:
-    try:
-        status = read_status(folder)
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"status.json is not a run's ({_one_line(error)})") from error
+    status = read_status(folder)
     reason = _one_line(status.get("error") or "")
     if status["state"] == "done":
         reason = "status.json says done, but there is no result.json"
-    return Run(run_id, status["state"], error=reason or None, status=status)
+    error = reason.replace(f"{folder}/", "") or None
+    return Run(run_id, status["state"], error=error, status=status)
+
+
+def _mapping(result: dict[str, Any], key: str) -> dict[str, Any]:
+    value = result.get(key, {} if key == "env" else None)
+    if not isinstance(value, dict):
+        raise ValueError(f"result.json: {key} is {value!r}, not a mapping")
+    return value
+
+
+def _number(result: dict[str, Any], key: str) -> Any:
+    value = result.get(key)
+    if value is not None and type(value) not in (int, float):
+        raise ValueError(f"result.json: {key} is {value!r}, not a number")
+    return value
 
 
 def _one_line(error: object) -> str:

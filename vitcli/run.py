@@ -20,12 +20,12 @@ from torch import nn
 from vitcli import perf
 from vitcli.analysis.settled import MOVED
 from vitcli.checkpoint import drop_state, save_weights
-from vitcli.compose import dump
 from vitcli.config import RunConfig, num_steps
 from vitcli.data import build_data
 from vitcli.evals import Evaluator, build_evals, measure
 from vitcli.evals.classification import OF_BOTH, Classification
-from vitcli.files import read_json, sweep, write_json, write_text
+from vitcli.files import read_record, sweep, write_record
+from vitcli.frozen import check_frozen, write_config
 from vitcli.identity import run_id
 from vitcli.models import build_model
 from vitcli.progress import progress
@@ -58,8 +58,9 @@ def run(config: RunConfig, quiet: bool = False) -> Outcome:
         stops.Interrupted: a signal came; the same call goes on from there.
     """
     folder = Path(config.outputs) / "runs" / run_id(config)
+    check_frozen(folder, config)
     if (folder / "result.json").exists():
-        return Outcome(folder, read_json(folder / "result.json"), trained=False)
+        return Outcome(folder, read_record(folder / "result.json"), trained=False)
     device = find_device(config)
     torch.set_num_threads(config.threads or perf.cores())
     torch.manual_seed(config.seed)
@@ -70,9 +71,9 @@ def run(config: RunConfig, quiet: bool = False) -> Outcome:
     with only_one(folder), stop_signal() as stop:
         sweep(folder)
         before = read_status(folder).get("train_seconds", 0.0)
-        write_text(folder / "config.yaml", dump(config))  # a study's may have other workers
+        write_config(folder, config)  # a study's may have other workers
         steps = num_steps(config, data.train_size)
-        write_json(folder / "env.json", environment(config, device, steps))
+        write_record(folder / "env.json", environment(config, device, steps))
         status, say = Status(folder), _silent if quiet else print
         with status.running(), _told(status, folder):
             search = None
@@ -96,7 +97,7 @@ def run(config: RunConfig, quiet: bool = False) -> Outcome:
             result |= {"train_s": seconds, "wall_s": wall, "transfer": transfer, "lr_grid": search}
             result |= {} if said is None else {"note": said}
             save_weights(folder, trainer.trained, config)
-            write_json(folder / "result.json", result, durable=True)
+            write_record(folder / "result.json", result, durable=True)
             drop_state(folder)
     return Outcome(folder, result, trained=True)
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import field, fields
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from vitcli.config import nearest
+from vitcli.files import read_record
 
 SCALES = ("laptop", "gpu", "paper")
 _STRICT = ConfigDict(extra="forbid", strict=True)
@@ -187,13 +189,13 @@ class Study:
         return _typed(_earlier(written) if isinstance(written, Mapping) else written)
 
     @classmethod
-    def from_plan(cls, text: str | bytes, name: object) -> Study:
+    def from_plan(cls, path: Path) -> Study:
         """Returns the study of a plan.json. Raises ValueError, naming the file and the key."""
         try:
-            return _typed(json.loads(text))
+            return _typed(read_record(path))
         except ValueError as error:
-            why = " ".join(str(error).split())
-            raise ValueError(f"{name}: {why} (`vitcli ablate` writes it anew)") from None
+            why = " ".join(str(error).split()).removeprefix(f"{path}: ")
+            raise ValueError(f"{path}: {why} (`vitcli ablate` writes it anew)") from None
 
     def to_plan(self) -> dict[str, Any]:
         """Returns the study as JSON values, what is at its default left out."""

@@ -12,10 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from vitcli.files import read_json, write_json
+from vitcli.files import read_record, write_record
 
 BEAT_SECONDS = 2.0
 _LOST_AFTER_SECONDS = 60.0  # without a beat, though its process may be there
+_OPTIONAL = {  # what else is read of a status
+    "host": str, "pid": int, "beat": float | int, "step": int, "num_steps": int,
+    "train_seconds": float | int, "error": str, "note": str,
+}  # fmt: skip
 
 
 class Status:
@@ -43,7 +47,7 @@ class Status:
         """Adds `changes` to what is known and writes it."""
         with self._guard:
             self._fields |= changes
-            write_json(self._path, {**self._fields, "beat": time.time()})
+            write_record(self._path, {**self._fields, "beat": time.time()})
 
     def note(self, **changes: Any) -> None:
         """Adds `changes`; the next beat writes them."""
@@ -56,13 +60,25 @@ class Status:
 
 
 def read_status(folder: Path) -> dict[str, Any]:
-    """Returns the run's status; `lost` is running without a beat, `planned` is no status yet."""
+    """Returns the run's status.
+
+    Its state is `planned` without a status, `lost` if it is running without a beat, `unreadable` if
+    its file is damaged; then there is an `error`. The next start of the run writes another.
+    """
     path = folder / "status.json"
     if not path.exists():
         return {"state": "planned"}
-    status: dict[str, Any] = read_json(path)
-    if status["state"] == "running" and not _alive(status):
-        status["state"] = "lost"
+    try:
+        status = read_record(path)
+        for key, kind in [("state", str), *((k, kind | None) for k, kind in _OPTIONAL.items())]:
+            if not isinstance(status.get(key), kind):
+                raise ValueError(f"{path}: {key} is {status.get(key)!r}")
+        if status["state"] == "running" and not _alive(status):
+            status["state"] = "lost"
+    except (KeyError, TypeError, OverflowError) as error:  # of one that is running
+        return {"state": "unreadable", "error": f"{path}: not the status of a run ({error})"}
+    except ValueError as error:
+        return {"state": "unreadable", "error": str(error)}
     return status
 
 

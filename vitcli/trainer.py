@@ -228,7 +228,7 @@ def find_device(config: RunConfig) -> torch.device:
 
 def _open_log(path: Path, step: int) -> Any:
     """Returns the log opened for appending, without what was logged after the state's step."""
-    lines = path.read_text().splitlines() if path.exists() else []
+    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
     kept = [line for line in lines if _step(line) <= step]
     write_text(path, "".join(line + "\n" for line in kept))
     return path.open("a")
@@ -237,5 +237,5 @@ def _open_log(path: Path, step: int) -> Any:
 def _step(line: str) -> float:
     try:
         return float(json.loads(line)["step"])
-    except ValueError:  # a line cut off by a crash
+    except (ValueError, KeyError, TypeError):  # a line cut off by a crash, or not ours
         return math.inf

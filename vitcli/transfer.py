@@ -15,13 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from vitcli.checkpoint import drop_state
-from vitcli.compose import read_config
 from vitcli.config import RunConfig, under_new_head
 from vitcli.data import DataSource
 from vitcli.data.counter import bits
 from vitcli.data.source import Batch, Order, Part
 from vitcli.evals.inference import top1
-from vitcli.files import read_json, write_json
+from vitcli.files import read_record, write_record
+from vitcli.frozen import read_config
 from vitcli.identity import run_id
 from vitcli.models import build_model
 from vitcli.models.convert import Checkpoint, Preprocess, read
@@ -120,18 +120,25 @@ def pick_lr(
     for lr in config.finetune.lr_grid:
         trial = folder / "lr_grid" / f"{lr:g}"
         if not (trial / "dev.json").exists():
-            write_json(
+            write_record(
                 trial / "dev.json",
                 {"lr": lr, "top1": _dev_top1(config, lr, fresh(), split, trial, stop)},
             )
             drop_state(trial)
-        tried.append(read_json(trial / "dev.json"))
+        tried.append(_tried(trial / "dev.json"))
         say(f"rate {lr:g}: top-1 {tried[-1]['top1']} on a dev split of {split.val_size}")
     finite = [entry for entry in tried if entry["top1"] is not None]
     if not finite:
         raise FloatingPointError(f"finetune.lr_grid={config.finetune.lr_grid}: each rate diverged")
     best = max(finite, key=lambda entry: entry["top1"])  # of equals the first, the grid's order
     return {"lr": best["lr"], "tried": tried, "dev_size": split.val_size}
+
+
+def _tried(path: Path) -> dict[str, Any]:
+    found = read_record(path)
+    if type(found.get("top1")) not in (int, float, type(None)) or "lr" not in found:
+        raise ValueError(f"{path}: not what a rate reached: remove it, to have it tried anew")
+    return found
 
 
 def _dev_top1(

@@ -20,8 +20,8 @@ from transformers import ViTConfig, ViTForImageClassification, ViTModel
 
 import vitcli
 from vitcli.checkpoint import save_weights
-from vitcli.compose import dump
 from vitcli.config import DataConfig, ModelConfig, PosEmbConfig, RunConfig, StemConfig, TrainConfig
+from vitcli.frozen import dump
 from vitcli.models import build_model
 from vitcli.models.convert import Checkpoint, Preprocess, describe, read, write
 from vitcli.models.convert.timm import timm_arguments

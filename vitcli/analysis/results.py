@@ -81,8 +81,7 @@ def load(study_dir: Path, runs_dir: Path) -> Results:
         FileNotFoundError: there is no plan.json.
         ValueError: plan.json is not a study's; names the file and the key.
     """
-    path = study_dir / "plan.json"
-    return read_results(Study.from_plan(path.read_bytes(), path), runs_dir)
+    return read_results(Study.from_plan(study_dir / "plan.json"), runs_dir)
 
 
 def read_results(study: Study, runs_dir: Path) -> Results:

@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vitcli.compose import read_config
 from vitcli.config import DataConfig, RunConfig
 from vitcli.evals.evaluator import Evaluator
+from vitcli.frozen import read_config
 from vitcli.schema import Metric
 from vitcli.sets import sizes
 

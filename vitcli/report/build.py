@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from vitcli.analysis.results import Results, load
 from vitcli.analysis.rows import to_csv
 from vitcli.analysis.verdicts import Verdict, judge
-from vitcli.files import write_bytes, write_json, write_text
+from vitcli.files import write_bytes, write_record, write_text
 from vitcli.report import bars, curves, forest, losses, style
 from vitcli.report.content import NO_CLAIM, VerdictLine, about, content, lines
 from vitcli.report.render import inline, render
@@ -135,7 +135,7 @@ def _write(results: Results, verdicts: list[Verdict], out: Path, runs_dir: Path)
     write_text(out / "report.md", re.sub(r"\n{3,}", "\n\n", render("report.md", page=page)))
     write_text(out / "table.tex", render("table.tex", page=page))
     write_text(out / "runs.csv", to_csv(results))
-    write_json(out / "claims.json", _claims_json(results, verdicts))
+    write_record(out / "claims.json", _claims_json(results, verdicts))
 
 
 def _claims_json(results: Results, verdicts: list[Verdict]) -> dict[str, Any]:

@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from vitcli.compose import conf_dir, one_line_errors, quoted, read_config
+from vitcli.compose import conf_dir, one_line_errors, quoted
+from vitcli.frozen import read_config
+from vitcli.identity import run_id
 from vitcli.perf import cores
 from vitcli.status import Busy, Status, read_status
 from vitcli.stops import stops
@@ -103,6 +105,8 @@ def job(composed: Any) -> None:
     folder = outputs / "runs" / composed.run
     try:
         config = read_config(folder / "config.yaml")
+        if run_id(config) != composed.run:
+            raise ValueError(f"{folder / 'config.yaml'} was changed: it is {run_id(config)} now")
         config.outputs, config.threads = str(outputs), config.threads or composed.threads
         if config.finetune.weights is not None:  # a run of the study, wherever its folder is now
             config.finetune.source = str(outputs / "runs" / config.finetune.weights)

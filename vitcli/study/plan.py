@@ -7,12 +7,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from vitcli.analysis.check import check_claims
-from vitcli.compose import dump, known_keys
+from vitcli.compose import known_keys
 from vitcli.config import RunConfig, nearest
-from vitcli.files import read_json, write_json, write_text
+from vitcli.files import read_record, write_record
+from vitcli.frozen import check_frozen, write_config
 from vitcli.perf import train_flops
 from vitcli.schema import Study
 from vitcli.sets import train_images
@@ -77,22 +77,27 @@ def freeze(plan: Plan) -> None:
 
     A config that is there already has the same run id, so it can differ only in what is no part of
     a run's identity (workers, device, checkpoints, ...): that is as the latest command says.
+
+    Raises:
+        ValueError: one that is there was edited, to be another run's.
     """
     for name, config in plan.configs.items():
-        folder, text = Path(config.outputs) / "runs" / name, dump(config)
-        path = folder / "config.yaml"
-        same = path.exists() and path.read_text() == text
-        if not same and not (folder / "result.json").exists():
-            write_text(path, text)
+        folder = Path(config.outputs) / "runs" / name
+        check_frozen(folder, config)
+        if not (folder / "result.json").exists():
+            write_config(folder, config)
     path, facts = plan.folder / "plan.json", plan.study.to_plan()
-    if not path.exists() or read_json(path) != facts:
-        write_json(path, facts)
+    try:
+        same = path.exists() and read_record(path) == facts
+    except ValueError:
+        same = False
+    if not same:
+        write_record(path, facts, durable=True)
 
 
 def read_plan(folder: Path) -> Study:
     """Returns the study planned in the folder. Raises ValueError, naming the file and the key."""
-    path = folder / "plan.json"
-    return Study.from_plan(path.read_bytes(), path)
+    return Study.from_plan(folder / "plan.json")
 
 
 def newest(name: str, outputs: Path) -> Path:
@@ -102,9 +107,11 @@ def newest(name: str, outputs: Path) -> Path:
         return root / name
     plans = sorted(root.glob("*/plan.json"), key=lambda path: path.stat().st_mtime)
     for path in reversed(plans):
-        found: Any = read_json(path)
-        if isinstance(found, dict) and found.get("name") == name:
-            return path.parent
+        try:
+            if read_record(path).get("name") == name:
+                return path.parent
+        except ValueError:  # another study's; its own folder's name was asked for above
+            continue
     known = [path.parent.name for path in plans]
     there = f"there are {', '.join(known)}" if known else f"nothing is planned in {root}"
     raise ValueError(f"no plan of '{name}': {there}{nearest(name, known)}")

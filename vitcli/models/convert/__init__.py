@@ -13,9 +13,10 @@ from typing import Any
 
 from torch import Tensor
 
-from vitcli.compose import override, read_config
+from vitcli.compose import override
 from vitcli.config import ModelConfig, PosEmbConfig, RunConfig, StemConfig, weights_record
 from vitcli.files import read_json, write_json
+from vitcli.frozen import read_config
 from vitcli.identity import run_id
 from vitcli.models.convert.checkpoint import (
     Checkpoint,
@@ -146,7 +147,9 @@ def _read_path(
 
 def _check_owner(owner: str, run: str, weights: Path) -> None:
     if owner != run:
-        raise ValueError(f"{weights} has the weights of another run, {owner}, not of {run}")
+        raise ValueError(
+            f"{weights} is of the run {owner}, and the config.yaml there describes another, {run}"
+        )
 
 
 def _found(weights: Path, tensors: dict[str, Tensor], record: dict[str, Any] | None) -> Found:
