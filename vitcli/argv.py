@@ -1,4 +1,4 @@
-"""Hydra's flags in a command line, which Hydra itself takes in one order only. No torch."""
+"""Command lines for Hydra: its flags, which it takes in one order only, and words. No torch."""
 
 from __future__ import annotations
 
@@ -54,3 +54,24 @@ def config_dir_of(flags: Sequence[str]) -> Path | None:
         if name in ("--config-dir", "-cd"):
             return Path(given if equals else flags[i + 1])
     return None
+
+
+def finetune_argv(source: str, argv: Sequence[str]) -> list[str]:
+    """Returns the arguments of `train` that fine-tune `source`.
+
+    Raises:
+        ValueError: an override of what the source itself determines.
+    """
+    keys = {word.partition("=")[0].lstrip("+~") for word in argv}
+    for key in sorted(keys):
+        if key.split(".")[0] in ("model", "pos_emb", "stem"):
+            given = next(word for word in argv if word.lstrip("+~").startswith(key))
+            raise ValueError(f"{given}: the model is that of {source}, only its head is new")
+    defaults = {"data": "digits", "evals": "upstream", "recipe": "finetune_laptop"}
+    chosen = [f"{group}={option}" for group, option in defaults.items() if group not in keys]
+    return [*argv, *chosen, f"finetune.source={quoted(source)}"]
+
+
+def quoted(value: object) -> str:
+    """Returns the value as a string of Hydra's override language, whatever it contains."""
+    return "'" + str(value).replace("'", r"\'") + "'"

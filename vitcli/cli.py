@@ -51,7 +51,8 @@ def finetune(
     overrides: Overrides = None,
 ) -> None:
     """Fine-tune a checkpoint under a new head: on digits at laptop scale, unless told otherwise."""
-    from vitcli.compose import finetune_argv, hydra_main
+    from vitcli.argv import finetune_argv
+    from vitcli.compose import hydra_main
 
     hydra_main(finetune_argv(source, overrides or []), _finetune_one)
 

@@ -7,12 +7,12 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-from vitcli.argv import config_dir_of, split_argv
+from vitcli.argv import config_dir_of, quoted, split_argv
 from vitcli.config import RunConfig, nearest
 from vitcli.rules import validate, validate_fields
 
@@ -47,10 +47,18 @@ def compose(
         single = [o for o in parsed if o.key_or_group not in groups and _is_plain(o)]
         rest = tuple(o.input_line for o in parsed if o not in single)
         composed, whole = _composed(rest, config_dir, change)
-        config = copy.deepcopy(whole)
+        config: RunConfig = _copied(whole)
         _set(config, composed, {o.key_or_group: o.value() for o in single})
     check(config)
     return config
+
+
+def _copied(node: Any) -> Any:
+    """Returns a copy of a config; copy.deepcopy takes 30 times as long."""
+    own = {f.name: getattr(node, f.name) for f in fields(node)}
+    return replace(
+        node, **{k: _copied(v) if is_dataclass(v) else copy.copy(v) for k, v in own.items()}
+    )
 
 
 def _set(config: RunConfig, composed: Any, values: Mapping[str, Any]) -> None:
@@ -93,7 +101,7 @@ def _last_change(config_dir: Path | None) -> int:
     """Returns when a config last changed, came or went (ns). Raises ValueError: no such folder."""
     if config_dir is not None and not config_dir.is_dir():
         raise ValueError(f"--config-dir {config_dir}: no such folder")
-    latest, folders = 0, [str(conf_dir()), *([str(config_dir)] if config_dir else [])]
+    latest, folders = 0, [str(folder) for folder in (conf_dir(), config_dir) if folder]
     for folder in folders:  # grows
         latest = max(latest, os.stat(folder).st_mtime_ns)
         for entry in os.scandir(folder):
@@ -183,22 +191,6 @@ def hydra_main(argv: Sequence[str], job: Callable[[RunConfig], None]) -> None:
         raise errors[0]
 
 
-def finetune_argv(source: str, argv: Sequence[str]) -> list[str]:
-    """Returns the arguments of `train` that fine-tune `source`.
-
-    Raises:
-        ValueError: an override of what the source itself determines.
-    """
-    keys = {word.partition("=")[0].lstrip("+~") for word in argv}
-    for key in sorted(keys):
-        if key.split(".")[0] in ("model", "pos_emb", "stem"):
-            given = next(word for word in argv if word.lstrip("+~").startswith(key))
-            raise ValueError(f"{given}: the model is that of {source}, only its head is new")
-    defaults = {"data": "digits", "evals": "upstream", "recipe": "finetune_laptop"}
-    chosen = [f"{group}={option}" for group, option in defaults.items() if group not in keys]
-    return [*argv, *chosen, f"finetune.source={quoted(source)}"]
-
-
 def prepare(overrides: Sequence[str], config_dir: Path | None = None) -> list[str]:
     """Returns the overrides with one duration only; checks each key and each option of a group.
 
@@ -231,11 +223,6 @@ def _prepared(overrides: Sequence[str], groups: Mapping[str, list[str]]) -> list
 def known_keys(config_dir: Path | None = None) -> list[str]:
     """Returns all that an override can set: the keys of a config, and the groups."""
     return [*_keys_of_a_run(), *_groups(config_dir, _last_change(config_dir))]
-
-
-def quoted(value: object) -> str:
-    """Returns the value as a string of Hydra's override language, whatever it contains."""
-    return "'" + str(value).replace("'", r"\'") + "'"
 
 
 def _check_options(group: str, override: Any, options: list[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -57,9 +56,8 @@ def compose_cells(
         words = _laid(*layers)
         if words not in made:
             made[words] = compose(words, config_dir)
-        config = copy.deepcopy(made[words])
-        config.seed = config.data.seed = seed
-        return config
+        config = made[words]
+        return replace(config, seed=seed, data=replace(config.data, seed=seed))
 
     found = Composed()
     for cell in study.cells:

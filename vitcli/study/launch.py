@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from vitcli.compose import conf_dir, one_line_errors, quoted
+from vitcli.argv import quoted
+from vitcli.compose import conf_dir, one_line_errors
 from vitcli.frozen import read_config
 from vitcli.identity import run_id
 from vitcli.perf import cores
