@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import threading
 import time
@@ -257,3 +258,19 @@ def test_a_damaged_state_is_said_and_the_one_before_is_gone_on_from(
         ".lock", "config.yaml", "env.json", "metrics.jsonl", "model.safetensors", "result.json",
         "status.json",
     ]  # fmt: skip
+
+
+def test_a_folder_that_is_removed_ends_the_run(tiny: list[str]) -> None:
+    config = compose([*tiny, "train.steps=3000"])
+    folder = Path(config.outputs) / "runs" / run_id(config)
+
+    def remove() -> None:
+        wait_for(lambda: (folder / "metrics.jsonl").exists())
+        shutil.rmtree(folder)
+
+    thread = threading.Thread(target=remove)
+    thread.start()
+    with pytest.raises(RunFailed, match="was removed while the run was going on"):
+        run(config, quiet=True)
+    thread.join()
+    assert not folder.exists()

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from helpers import wait_for
 
 from vitcli.files import read_json, write_json, write_text
 from vitcli.status import Busy, Status, only_one, read_status
@@ -24,7 +25,7 @@ def test_a_status_beats_while_the_block_runs(
 ) -> None:
     monkeypatch.setattr("vitcli.status.BEAT_SECONDS", 0.01)
     status = Status(tmp_path)
-    with status.running():
+    with only_one(tmp_path), status.running():
         first = read_status(tmp_path)
         status.note(step=3)
         deadline = time.monotonic() + 10
@@ -76,3 +77,27 @@ def test_files_are_replaced_whole(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"a.json: not valid JSON"):
         read_json(path)
     assert [p.name for p in path.parent.iterdir()] == ["a.json"]
+
+
+def test_here_a_run_lives_as_long_as_its_lock_is_held(tmp_path: Path) -> None:
+    facts = {"state": "running", "pid": os.getpid(), "host": socket.gethostname()}
+    write_json(tmp_path / "status.json", {**facts, "beat": time.time() - 600})  # the clock jumped
+    with only_one(tmp_path):
+        assert read_status(tmp_path)["state"] == "running"
+    assert read_status(tmp_path)["state"] == "lost"
+
+
+def test_the_heart_beats_on_after_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vitcli.status.BEAT_SECONDS", 0.01)
+    beats: list[int] = []
+
+    def write(path: Path, value: object) -> None:
+        beats.append(len(beats))
+        if len(beats) == 3:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("vitcli.status.write_record", write)
+    with Status(tmp_path).running():
+        wait_for(lambda: len(beats) > 5, 10)

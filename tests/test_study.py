@@ -296,7 +296,7 @@ def test_one_failing_cell_does_not_stop_the_others(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["kill", "interrupt", "basic", "worker"])
+@pytest.mark.parametrize("how", ["kill", "interrupt", "basic", "worker", "launcher"])
 def test_a_broken_study_goes_on_to_the_same_table(
     own: Callable[..., Path], tiny: list[str], tmp_path: Path, how: str
 ) -> None:
@@ -319,6 +319,8 @@ def test_a_broken_study_goes_on_to_the_same_table(
     wait_for(lambda: len(list(runs.glob("*/checkpoints/state.pt"))) >= 1)
     if how == "kill":
         os.killpg(process.pid, signal.SIGKILL)
+    elif how == "launcher":  # alone: its workers save, and begin nothing else
+        process.kill()
     elif how in ("interrupt", "basic"):
         process.send_signal(signal.SIGINT)
     else:
@@ -329,6 +331,10 @@ def test_a_broken_study_goes_on_to_the_same_table(
         assert process.returncode == 130
         assert "goes on from there" in errors
         assert "interrupted" in [read_status(folder)["state"] for folder in runs.iterdir()]
+    if how == "launcher":  # its workers, too, had let go of their output
+        found = [read_status(folder)["state"] for folder in runs.iterdir()]
+        assert "interrupted" in found
+        assert set(found) <= {"interrupted", "planned", "done"}
     if how == "worker":  # the rest was run all the same
         assert process.returncode == 1
         assert "its process was killed" in errors

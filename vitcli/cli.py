@@ -77,6 +77,7 @@ def evaluate(
 def ablate(study: Study, overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
     """Run a study: plan it, train what is missing, report. scale=gpu, seeds=10, ..."""
     from vitcli.report.build import write_report
+    from vitcli.status import by_whom
     from vitcli.study.board import states, watch
     from vitcli.study.launch import launch, missing
     from vitcli.study.plan import freeze, make_plan
@@ -92,7 +93,9 @@ def ablate(study: Study, overrides: Overrides = None, config_dir: ConfigDir = No
             raise typer.Exit(130)
     _show_report(write_report(plan.folder, plan.outputs / "runs"))
     for run in states(plan.folder).values():
-        if run.state != "done":
+        if run.state == "running":
+            _say(f"{run.id} is {by_whom(run.status)}: the same command goes on when it has ended")
+        elif run.state != "done":
             _say(f"{run.id}: {run.state}: {run.error or 'no result'}")
     if any(run.state != "done" for run in states(plan.folder).values()):
         raise typer.Exit(1)

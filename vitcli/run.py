@@ -126,6 +126,8 @@ def _train(trainer: Trainer, status: Status, before: float, quiet: bool, stop: S
     with shown as show:
 
         def observe(record: dict[str, Any]) -> None:
+            if not (trainer.folder / "config.yaml").exists():
+                raise RunFailed(f"{trainer.folder} was removed while the run was going on")
             status.note(**record, train_seconds=before + time.perf_counter() - began)
             if show is not None:
                 show(record)
@@ -195,6 +197,8 @@ def _told(status: Status, folder: Path) -> Iterator[None]:
         yield
     except (KeyboardInterrupt, SystemExit):
         status.update(state="interrupted")
+        raise
+    except RunFailed:  # there is no folder to say it in
         raise
     except Exception as error:
         line = f"{type(error).__name__}: {error}".splitlines()[0]

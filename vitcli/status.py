@@ -7,15 +7,15 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from vitcli.files import read_record, write_record
 
 BEAT_SECONDS = 2.0
-_LOST_AFTER_SECONDS = 60.0  # without a beat, though its process may be there
+_LOST_AFTER_SECONDS = 60.0  # without a beat, of another machine's process
 _OPTIONAL = {  # what else is read of a status
     "host": str, "pid": int, "beat": float | int, "step": int, "num_steps": int,
     "train_seconds": float | int, "error": str, "note": str,
@@ -44,9 +44,11 @@ class Status:
             thread.join()
 
     def update(self, **changes: Any) -> None:
-        """Adds `changes` to what is known and writes it."""
+        """Adds `changes` to what is known and writes it, if the folder is still there."""
         with self._guard:
             self._fields |= changes
+            if not self._path.parent.is_dir():
+                return
             write_record(self._path, {**self._fields, "beat": time.time()})
 
     def note(self, **changes: Any) -> None:
@@ -56,7 +58,8 @@ class Status:
 
     def _beat(self) -> None:
         while not self._done.wait(BEAT_SECONDS):
-            self.update()
+            with suppress(OSError):  # a full disk may have room again
+                self.update()
 
 
 def read_status(folder: Path) -> dict[str, Any]:
@@ -73,7 +76,7 @@ def read_status(folder: Path) -> dict[str, Any]:
         for key, kind in [("state", str), *((k, kind | None) for k, kind in _OPTIONAL.items())]:
             if not isinstance(status.get(key), kind):
                 raise ValueError(f"{path}: {key} is {status.get(key)!r}")
-        if status["state"] == "running" and not _alive(status):
+        if status["state"] == "running" and not _alive(folder, status):
             status["state"] = "lost"
     except (KeyError, TypeError, OverflowError) as error:  # of one that is running
         return {"state": "unreadable", "error": f"{path}: not the status of a run ({error})"}
@@ -91,21 +94,36 @@ def only_one(folder: Path) -> Iterator[None]:
     """Holds the run's folder. Raises Busy if another process of this machine does."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:  # the system lets go of it however a process ends
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            owner = read_status(folder).get("pid", "unknown")
-            raise Busy(f"{folder.name} is being trained by process {owner}") from None
+        for more in (True, True, False):  # who reads the status holds it for a moment
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if more:
+                    time.sleep(0.02)
+                    continue
+                raise Busy(f"{folder.name} is {by_whom(read_status(folder))}") from None
         yield
 
 
-def _alive(status: dict[str, Any]) -> bool:
-    if status["host"] == socket.gethostname():
-        try:
-            os.kill(status["pid"], 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            pass
-    beat: float = status["beat"]
-    return time.time() - beat < _LOST_AFTER_SECONDS
+def by_whom(status: Mapping[str, Any]) -> str:
+    """Returns which process has a run that is being trained."""
+    pid, host = status.get("pid", "unknown"), status.get("host", "unknown")
+    return f"being trained by process {pid} of {host}"
+
+
+def _alive(folder: Path, status: dict[str, Any]) -> bool:
+    """Returns whether the run's process lives: here by its lock, elsewhere by its beat."""
+    beats: bool = time.time() - status["beat"] < _LOST_AFTER_SECONDS
+    if status["host"] != socket.gethostname():
+        return beats
+    try:
+        with (folder / ".lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    except OSError:  # a file system without locks
+        return beats
+    return False

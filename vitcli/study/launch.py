@@ -6,8 +6,11 @@ import os
 import signal
 import socket
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,8 @@ from vitcli.study.plan import Plan
 
 STOP = "stop"  # a file in the study's folder: jobs that have not begun do not
 _launcher: int | None = None  # the process that launches; a worker does not know it
+_busy = threading.Event()  # of a worker: it has a run
+_WATCH_SECONDS = 1.0
 
 
 def launch(plan: Plan, hydra_overrides: Sequence[str] = ()) -> bool:
@@ -104,6 +109,9 @@ def job(composed: Any) -> None:
     from vitcli.run import run
 
     folder = outputs / "runs" / composed.run
+    if os.getpid() != _launcher and composed.launcher is not None:
+        _leave_with(composed.launcher)
+    _busy.set()
     try:
         config = read_config(folder / "config.yaml")
         if run_id(config) != composed.run:
@@ -121,6 +129,29 @@ def job(composed: Any) -> None:
         if read_status(folder)["state"] != "failed":  # it never came to training
             line = f"{type(error).__name__}: {error}".splitlines()[0]
             Status(folder).update(state="failed", error=line)
+    finally:
+        _busy.clear()
+        if composed.launcher is not None and _gone(composed.launcher):
+            os._exit(1)  # before the pool hands out the next run
+
+
+@cache
+def _leave_with(launcher: int) -> None:
+    """Ends this worker process, its run's state saved, when the launching process is gone."""
+
+    def watch() -> None:
+        while not _gone(launcher):
+            time.sleep(_WATCH_SECONDS)
+        os.kill(os.getpid(), signal.SIGTERM)
+        while _busy.is_set():
+            time.sleep(_WATCH_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _gone(launcher: int) -> bool:
+    return launcher not in (os.getpid(), os.getppid())
 
 
 def _multirun(plan: Plan, runs: list[str], most: int, hydra_overrides: Sequence[str]) -> None:
@@ -134,6 +165,7 @@ def _multirun(plan: Plan, runs: list[str], most: int, hydra_overrides: Sequence[
         parallel = at_once(plan, most)
         threads = cores() // parallel
         sys.argv += [f"threads={threads}", f"hydra.launcher.n_jobs={parallel}"]
+        sys.argv += [f"launcher={_launcher}"]
     sys.argv += hydra_overrides
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     try:
