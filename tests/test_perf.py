@@ -95,3 +95,14 @@ def test_the_paper_s_models_cost_what_torch_counts(model: str) -> None:
     config = compose(["scale=paper", "recipe=jft_b", *MODELS[model]])
     size = (224, 224) if config.model.patch_size == 14 else (384, 224)
     assert perf.count(config, size, 1000) == by_torch(config, size, 1000)
+
+
+def test_a_job_takes_the_cores_that_slurm_gives_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("joblib.cpu_count", lambda: 8)
+    monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
+    monkeypatch.setenv("SLURM_CPUS_ON_NODE", "4")
+    assert perf.cores() == 4
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "1")
+    assert perf.cores() == 1
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "64")
+    assert perf.cores() == 8

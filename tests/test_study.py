@@ -83,7 +83,10 @@ def test_a_gpu_takes_one_run_at_a_time(tiny: list[str], monkeypatch: pytest.Monk
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     assert at_once(make_plan("pos-emb", [*tiny, "device=auto"]), 24) == 1
     here = make_plan("pos-emb", [*tiny, "device=cpu"])
-    assert at_once(here, 24) == min(os.cpu_count() or 1, 24)
+    monkeypatch.setattr("vitcli.study.launch.cores", lambda: 6)
+    assert at_once(here, 24) == 6
+    assert at_once(make_plan("pos-emb", [*tiny, "device=cpu", "threads=4"]), 24) == 1
+    assert at_once(make_plan("pos-emb", [*tiny, "device=cpu", "threads=3"]), 24) == 2
     assert at_once(here, 1) == 1
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(ValueError, match="device=cuda: no CUDA device here"):

@@ -83,16 +83,17 @@ def _finish(
 
 
 def at_once(plan: Plan, runs: int) -> int:
-    """Returns how many of that many runs go on at a time: one a core, or one alone on a GPU.
+    """Returns how many of that many runs go on at a time: as cores suffice, or one alone on a GPU.
 
-    What fits into a GPU's memory beside another run is the user's to know
-    (`hydra.launcher.n_jobs`). Raises ValueError: device=cuda without one.
+    A run has one core, or as many as `threads` says. What fits into a GPU's memory beside another
+    run is the user's to know (`hydra.launcher.n_jobs`). Raises ValueError: device=cuda without one.
     """
     from vitcli.trainer import find_device
 
     if find_device(next(iter(plan.configs.values()))).type == "cuda":
         return 1
-    return min(cores(), runs)
+    threads = max(1, next(iter(plan.configs.values())).threads)
+    return max(1, min(cores() // threads, runs))
 
 
 def missing(plan: Plan) -> list[str]:
