@@ -68,7 +68,8 @@ def load_state(folder: Path, run: str, parts: Mapping[str, Stateful]) -> tuple[i
 
 
 def _check(path: Path, state: Any, run: str, parts: Mapping[str, Stateful]) -> None:
-    lacking = [name for name in ("run", *parts) if name not in state]
+    held = state if isinstance(state, dict) else {}
+    lacking = [name for name in ("run", *parts) if name not in held]
     if lacking:
         raise ValueError(
             f"{path} is of another version of vitcli, it has no {', '.join(lacking)}: remove it, "

@@ -92,12 +92,13 @@ def ablate(study: Study, overrides: Overrides = None, config_dir: ConfigDir = No
             _say(f"stopped; the same command goes on from there ({len(missing(plan))} runs left)")
             raise typer.Exit(130)
     _show_report(write_report(plan.folder, plan.outputs / "runs"))
-    for run in states(plan.folder).values():
+    undone = [run for run in states(plan.folder).values() if run.state != "done"]
+    for run in undone:
         if run.state == "running":
             _say(f"{run.id} is {by_whom(run.status)}: the same command goes on when it has ended")
-        elif run.state != "done":
+        else:
             _say(f"{run.id}: {run.state}: {run.error or 'no result'}")
-    if any(run.state != "done" for run in states(plan.folder).values()):
+    if undone:
         raise typer.Exit(1)
 
 

@@ -58,6 +58,8 @@ class Run:
 def read_run(run_id: str, runs_dir: Path) -> Run:
     """Returns what the run's files in `runs_dir` say, a problem with them as its error."""
     folder = runs_dir / run_id
+    if run_id in ("", "..") or Path(run_id).name != run_id:  # of a plan that somebody else made
+        return Run(run_id, "unreadable", error="not the name of a run")
     try:
         if not (folder / "result.json").exists():
             return _unfinished(run_id, folder)

@@ -122,7 +122,7 @@ def pick_lr(
         if not (trial / "dev.json").exists():
             write_record(
                 trial / "dev.json",
-                {"lr": lr, "top1": _dev_top1(config, lr, fresh(), split, trial, stop)},
+                {"lr": lr, "top1": _dev_top1(config, lr, fresh(), split, trial, stop, say)},
             )
             drop_state(trial)
         tried.append(_tried(trial / "dev.json"))
@@ -148,10 +148,12 @@ def _dev_top1(
     split: DevSplit,
     folder: Path,
     stop: Callable[[], bool],
+    say: Callable[[str], None],
 ) -> float | None:
     """Returns the dev split's top-1 after training at `lr`; None if the loss was not finite."""
     trainer = Trainer(replace(config, recipe=replace(config.recipe, lr=lr)), model, split, folder)
-    trainer.resume()
+    if (damaged := trainer.resume()) is not None:
+        say(damaged)
     try:
         trainer.train(lambda record: None, stop)
     except FloatingPointError:

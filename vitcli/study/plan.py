@@ -103,7 +103,7 @@ def read_plan(folder: Path) -> Study:
 def newest(name: str, outputs: Path) -> Path:
     """Returns the folder of that name, else the newest plan's of that study. Raises ValueError."""
     root = outputs / "studies"
-    if (root / name / "plan.json").exists():
+    if Path(name).name == name and (root / name / "plan.json").exists():
         return root / name
     plans = sorted(root.glob("*/plan.json"), key=lambda path: path.stat().st_mtime)
     for path in reversed(plans):
