@@ -14,6 +14,8 @@ _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.S
 class Interrupted(KeyboardInterrupt):
     """A signal asked the run to stop; its state is saved."""
 
+    number: int = 0  # the signal's
+
 
 def stops() -> list[signal.Signals]:
     """Returns the signals that stop a run; under nohup, a closing terminal does not."""
@@ -28,12 +30,13 @@ class StopSignal:
     """
 
     def __init__(self) -> None:
-        self._came = self._asked = self._waits = False
+        self._asked = self._waits = False
+        self.number = 0  # of the signal that came
 
     def __call__(self) -> bool:
         """Returns whether a signal came; from now on training is waited for, as it asks."""
         self._asked = True
-        return self._came
+        return self.number != 0
 
     @contextmanager
     def waits(self) -> Iterator[None]:
@@ -43,12 +46,12 @@ class StopSignal:
             yield
         finally:
             self._waits = False
-        if self._came:  # after the last question
+        if self.number:  # after the last question
             raise Interrupted("stopped after the last step")
 
     def handle(self, number: int, frame: object) -> None:
         """Is called on a signal."""
-        again, self._came = self._came and number == signal.SIGINT, True
+        again, self.number = self.number and number == signal.SIGINT, number
         if again or not (self._waits and self._asked):
             raise Interrupted(f"stopped by {signal.Signals(number).name}")
 
@@ -63,6 +66,9 @@ def stop_signal() -> Iterator[StopSignal]:
     before = {s: signal.signal(s, stop.handle) for s in stops()}
     try:
         yield stop
+    except Interrupted as stopped:
+        stopped.number = stop.number
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

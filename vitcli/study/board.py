@@ -22,7 +22,7 @@ from vitcli.schema import Study
 REFRESH_SECONDS = 0.5
 _STYLES = {
     "done": "green", "running": "cyan", "failed": "bold red", "lost": "red",
-    "unreadable": "bold red", "interrupted": "yellow", "planned": "dim",
+    "unreadable": "bold red", "interrupted": "yellow", "queued": "blue", "planned": "dim",
 }  # fmt: skip
 
 

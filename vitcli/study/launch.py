@@ -6,27 +6,20 @@ import os
 import signal
 import socket
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from vitcli.argv import quoted
 from vitcli.compose import conf_dir, one_line_errors
-from vitcli.frozen import read_config
-from vitcli.identity import run_id
 from vitcli.perf import cores
-from vitcli.status import Busy, Status, read_status
+from vitcli.status import Status, read_status
 from vitcli.stops import stops
+from vitcli.study import job as work
+from vitcli.study import slurm
+from vitcli.study.job import STOP
 from vitcli.study.plan import Plan
-
-STOP = "stop"  # a file in the study's folder: jobs that have not begun do not
-_launcher: int | None = None  # the process that launches; a worker does not know it
-_busy = threading.Event()  # of a worker: it has a run
-_WATCH_SECONDS = 1.0
 
 
 def launch(plan: Plan, hydra_overrides: Sequence[str] = ()) -> bool:
@@ -67,6 +60,10 @@ def _finish(
     plan: Plan, stage: list[str], hydra_overrides: Sequence[str], stopped: Callable[[], bool]
 ) -> bool:
     """Runs what of the stage has no result; returns False if a signal stopped it."""
+    if any(o.partition("=")[2] in slurm.LAUNCHERS for o in hydra_overrides if "launcher=" in o):
+        todo = [run for run in missing(plan) if run in stage]
+        slurm.finish(plan.outputs, todo, plan.folder, hydra_overrides, stopped)
+        return not stopped()
     tried: set[str] = set()
     while todo := [run for run in missing(plan) if run in stage and run not in tried]:
         before = {run: read_status(_folder(plan, run)) for run in todo}
@@ -102,76 +99,24 @@ def missing(plan: Plan) -> list[str]:
     return [run for run in runs if not (_folder(plan, run) / "result.json").exists()]
 
 
-def job(composed: Any) -> None:
-    """Does one run in a launcher's worker; how it ended is in its files. Never raises."""
-    outputs = Path(composed.folder).parent.parent
-    if (Path(composed.folder) / STOP).exists():
-        return
-    from vitcli.run import run
-
-    folder = outputs / "runs" / composed.run
-    if os.getpid() != _launcher and composed.launcher is not None:
-        _leave_with(composed.launcher)
-    _busy.set()
-    try:
-        config = read_config(folder / "config.yaml")
-        if run_id(config) != composed.run:
-            raise ValueError(f"{folder / 'config.yaml'} was changed: it is {run_id(config)} now")
-        config.outputs, config.threads = str(outputs), config.threads or composed.threads
-        if config.finetune.weights is not None:  # a run of the study, wherever its folder is now
-            config.finetune.source = str(outputs / "runs" / config.finetune.weights)
-        run(config, quiet=True)
-    except KeyboardInterrupt:
-        if os.getpid() == _launcher:  # without workers, the jobs to come would go on here
-            (Path(composed.folder) / STOP).touch()
-    except Busy:
-        pass
-    except Exception as error:
-        if read_status(folder)["state"] != "failed":  # it never came to training
-            line = f"{type(error).__name__}: {error}".splitlines()[0]
-            Status(folder).update(state="failed", error=line)
-    finally:
-        _busy.clear()
-        if composed.launcher is not None and _gone(composed.launcher):
-            os._exit(1)  # before the pool hands out the next run
-
-
-@cache
-def _leave_with(launcher: int) -> None:
-    """Ends this worker process, its run's state saved, when the launching process is gone."""
-
-    def watch() -> None:
-        while not _gone(launcher):
-            time.sleep(_WATCH_SECONDS)
-        os.kill(os.getpid(), signal.SIGTERM)
-        while _busy.is_set():
-            time.sleep(_WATCH_SECONDS)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _gone(launcher: int) -> bool:
-    return launcher not in (os.getpid(), os.getppid())
-
-
 def _multirun(plan: Plan, runs: list[str], most: int, hydra_overrides: Sequence[str]) -> None:
     """Hands `runs` to a launcher; on this machine, as many at once as a stage of `most` can be."""
     import hydra
 
-    global _launcher
-    _launcher = os.getpid()
+    work.launcher = os.getpid()
     sys.argv = ["vitcli ablate", "-m", f"folder={quoted(plan.folder)}", "run=" + ",".join(runs)]
     if not any(o.startswith("hydra/launcher=") for o in hydra_overrides):
         parallel = at_once(plan, most)
         threads = cores() // parallel
         sys.argv += [f"threads={threads}", f"hydra.launcher.n_jobs={parallel}"]
-        sys.argv += [f"launcher={_launcher}"]
+        sys.argv += [f"launcher={work.launcher}"]
     sys.argv += hydra_overrides
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     try:
         with one_line_errors():
-            hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="launch")(job)()
+            hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="launch")(
+                work.job
+            )()
     except Exception as error:
         died = type(error).__name__ in ("TerminatedWorkerError", "UncompletedJobError")
         # The files say whose run it was. After a signal a worker may die of anything, of a broken

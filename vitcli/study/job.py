@@ -1,0 +1,82 @@
+"""One run of a study in whatever process has it: the launcher's, a worker's, a cluster's job."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from vitcli.frozen import read_config
+from vitcli.identity import run_id
+from vitcli.status import Busy, Status, read_status
+
+STOP = "stop"  # a file in the study's folder: jobs that have not begun do not
+launcher: int | None = None  # in the process that launches, its number
+_busy = threading.Event()  # of a worker: it has a run
+_WATCH_SECONDS = 1.0
+
+
+def job(composed: Any) -> None:
+    """Does one run for one of Hydra's launchers; how it ended is in its files. Never raises."""
+    if (Path(composed.folder) / STOP).exists():
+        return
+    if os.getpid() != launcher and composed.launcher is not None:
+        _leave_with(composed.launcher)
+    _busy.set()
+    try:
+        train_frozen(Path(composed.folder).parent.parent, composed.run, composed.threads)
+    except KeyboardInterrupt:
+        if os.getpid() == launcher:  # without workers, the jobs to come would go on here
+            (Path(composed.folder) / STOP).touch()
+    finally:
+        _busy.clear()
+        if composed.launcher is not None and _gone(composed.launcher):
+            os._exit(1)  # before the pool hands out the next run
+
+
+def train_frozen(outputs: Path, run: str, threads: int) -> None:
+    """Does the run that is frozen in its folder; how it ended is in its files.
+
+    Raises:
+        stops.Interrupted: a signal came; its state is saved.
+    """
+    from vitcli.run import run as train
+
+    folder = outputs / "runs" / run
+    try:
+        config = read_config(folder / "config.yaml")
+        if run_id(config) != run:
+            raise ValueError(f"{folder / 'config.yaml'} was changed: it is {run_id(config)} now")
+        config.outputs, config.threads = str(outputs), config.threads or threads
+        if config.finetune.weights is not None:  # a run of the study, wherever its folder is now
+            config.finetune.source = str(outputs / "runs" / config.finetune.weights)
+        train(config, quiet=True)
+    except Busy:
+        pass
+    except Exception as error:
+        if read_status(folder)["state"] != "failed":  # it never came to training
+            line = f"{type(error).__name__}: {error}".splitlines()[0]
+            Status(folder).update(state="failed", error=line)
+
+
+@cache
+def _leave_with(launcher: int) -> None:
+    """Ends this worker process, its run's state saved, when the launching process is gone."""
+
+    def watch() -> None:
+        while not _gone(launcher):
+            time.sleep(_WATCH_SECONDS)
+        os.kill(os.getpid(), signal.SIGTERM)
+        while _busy.is_set():
+            time.sleep(_WATCH_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _gone(launcher: int) -> bool:
+    return launcher not in (os.getpid(), os.getppid())

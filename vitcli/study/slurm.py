@@ -1,0 +1,211 @@
+"""A study's runs as jobs of SLURM: submitted by submitit, found again by their numbers.
+
+A run's `job.json` says which job has it. So whoever calls later, from whatever shell, waits for
+jobs that are queued already. What SLURM itself queues again is waited for; what was stopped and is
+not queued any more is submitted again, `TRIES` times at most.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vitcli.argv import quoted
+from vitcli.compose import conf_dir, one_line_errors
+from vitcli.files import read_record, write_record
+from vitcli.status import Status, read_status
+from vitcli.stops import Interrupted
+from vitcli.study.job import train_frozen
+
+LAUNCHERS = ("slurm", "submitit_slurm")  # of hydra/launcher
+TRIES = 3  # of a run that was stopped and not queued again
+_POLL_SECONDS = 2.0
+_UNSEEN_SECONDS = 15.0  # from a submission until the queue must show it
+# submitit's parameters for every kind of cluster; all others are SLURM's.
+_COMMON = {
+    "timeout_min", "cpus_per_task", "gpus_per_node", "tasks_per_node", "mem_gb", "nodes", "name",
+    "stderr_to_stdout",
+}  # fmt: skip
+
+
+@dataclass
+class Work:
+    """What a job of SLURM does; submitit pickles it, and asks it what goes on in the next."""
+
+    outputs: Path
+    run: str
+
+    def __call__(self) -> None:
+        """Trains the run. Raises SystemExit if a signal stopped it, so that the job has failed."""
+        import submitit
+
+        try:
+            train_frozen(self.outputs, self.run, threads=0)
+        except Interrupted as stopped:
+            # submitit's signal before a time limit or a preemption: it queues the job again.
+            if stopped.number == submitit.JobEnvironment()._usr_sig():
+                os.kill(os.getpid(), stopped.number)
+            raise SystemExit(1) from None
+
+    def checkpoint(self) -> Any:
+        """Returns what goes on: the same, from the run's own state."""
+        import submitit
+
+        return submitit.helpers.DelayedSubmission(self)
+
+
+def finish(
+    outputs: Path,
+    runs: Sequence[str],
+    study: Path,
+    overrides: Sequence[str],
+    stopped: Callable[[], bool],
+) -> None:
+    """Returns when each of the runs has a result, has failed, or is not to be waited for.
+
+    Args:
+        outputs: the folder of all runs.
+        runs: their ids; none has a result.
+        study: the study's folder, where the jobs' logs go.
+        overrides: `hydra/launcher=slurm`, `hydra.launcher.partition=...` and the like.
+        stopped: whether a person gave up: then the jobs are cancelled, their states saved.
+    Raises:
+        ValueError: SLURM is not there, or refuses the jobs.
+    """
+    params = _parameters(study, overrides)
+    folders = {run: outputs / "runs" / run for run in runs}
+    queue = _queue()
+    for folder in folders.values():
+        if _job(folder).get("id") not in queue:  # of an earlier call
+            (folder / "job.json").unlink(missing_ok=True)
+    while not stopped():
+        queue = _queue()
+        todo = [run for run, folder in folders.items() if _is_due(folder, queue)]
+        _submit(outputs, todo, study, params)
+        if not any(_is_open(folder) for folder in folders.values()):
+            return
+        for folder in folders.values():
+            _say_why_it_waits(folder, queue.get(_job(folder).get("id", ""), ""))
+        time.sleep(_POLL_SECONDS)
+    ids = {_job(folder).get("id") for folder in folders.values()} & set(_queue())
+    if ids:
+        _slurm("scancel", *sorted(map(str, ids)))
+    while {_job(folder).get("id") for folder in folders.values()} & set(_queue()):
+        time.sleep(_POLL_SECONDS / 4)
+
+
+def _is_open(folder: Path) -> bool:
+    """Returns whether the run is to be waited for."""
+    return not (folder / "result.json").exists() and read_status(folder)["state"] != "failed"
+
+
+def _is_due(folder: Path, queue: Mapping[str, str]) -> bool:
+    """Returns whether the run is to be submitted; says in its status if it never will be."""
+    job = _job(folder)
+    if not job:
+        return not (folder / "result.json").exists()
+    if not _is_open(folder) or job["id"] in queue:
+        return False
+    if time.time() - job["submitted"] < _UNSEEN_SECONDS:
+        return False
+    state, ended = read_status(folder)["state"], _ended(job["id"])
+    if ended.startswith("CANCELLED"):
+        why = "its job was cancelled"
+    elif state != "interrupted" and ended not in ("NODE_FAIL", "PREEMPTED", "TIMEOUT", "REQUEUED"):
+        why = "its process was killed"
+    elif job["tries"] < TRIES:
+        return True
+    else:
+        why = f"it was stopped in each of {TRIES} jobs"
+    why += f" (job {job['id']}, {ended}; log {job['log']})"
+    Status(folder).update(state="failed", error=why)
+    return False
+
+
+def _say_why_it_waits(folder: Path, queued: str) -> None:
+    status, (state, _, reason) = read_status(folder), queued.partition(" ")
+    note = f"job {_job(folder).get('id')} waits: {reason}"
+    if status["state"] == "queued" and state == "PENDING" and status.get("note") != note:
+        Status(folder).update(state="queued", note=note)
+
+
+def _submit(outputs: Path, runs: Sequence[str], study: Path, params: Mapping[str, Any]) -> None:
+    import submitit
+
+    if not runs:
+        return
+    for run in runs:  # before: its job may be fast
+        Status(outputs / "runs" / run).update(state="queued")
+    given = dict(params)
+    again = given.pop("max_num_timeout", 0)
+    folder = study / "jobs" / "%j"
+    executor = submitit.AutoExecutor(folder, cluster="slurm", slurm_max_num_timeout=again)
+    executor.update_parameters(
+        **{k if k in _COMMON else f"slurm_{k}": v for k, v in given.items() if v is not None}
+    )
+    try:
+        jobs = executor.submit_array([Work(outputs.resolve(), run) for run in runs])
+    except submitit.core.utils.FailedJobError as error:
+        raise ValueError(f"SLURM refuses the jobs: {' '.join(str(error).split())}") from None
+    for run, job in zip(runs, jobs, strict=True):
+        place = outputs / "runs" / run
+        tries, log = _job(place).get("tries", 0) + 1, str(job.paths.stderr)
+        now = time.time()
+        write_record(
+            place / "job.json", {"id": job.job_id, "submitted": now, "tries": tries, "log": log}
+        )
+
+
+def _job(folder: Path) -> dict[str, Any]:
+    """Returns which job has the run; nothing if none has, or if its file is damaged."""
+    try:
+        found = read_record(folder / "job.json")
+    except (FileNotFoundError, ValueError):
+        return {}
+    kinds = {"id": str, "submitted": float, "tries": int, "log": str}
+    return found if all(isinstance(found.get(k), kind) for k, kind in kinds.items()) else {}
+
+
+def _queue() -> dict[str, str]:
+    """Returns state and reason of each of the user's jobs that are queued or running, by number."""
+    lines = _slurm("squeue", "-h", "-r", "--me", "-o", "%i %T %r").splitlines()
+    return dict(line.split(maxsplit=1) for line in lines)
+
+
+def _ended(job: str) -> str:
+    """Returns how SLURM says that a job ended; UNKNOWN where it keeps no accounts."""
+    try:
+        found = _slurm("sacct", "-X", "-n", "-P", "-j", job, "-o", "State").split("\n")[0]
+    except ValueError:
+        found = ""
+    return found or "UNKNOWN"
+
+
+def _slurm(*command: str) -> str:
+    if shutil.which(command[0]) is None:
+        raise ValueError(f"hydra/launcher=slurm: there is no {command[0]} on this machine")
+    ended = subprocess.run(command, capture_output=True, text=True)
+    if ended.returncode:
+        raise ValueError(f"{command[0]}: {' '.join(ended.stderr.split())}")
+    return ended.stdout
+
+
+def _parameters(study: Path, overrides: Sequence[str]) -> dict[str, Any]:
+    """Returns submitit's parameters, of the preset and the user's overrides."""
+    from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
+
+    words = [f"folder={quoted(study)}", "run=one", *overrides]
+    with one_line_errors(), initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        composed = compose("launch", words, return_hydra_config=True)
+        found: Any = OmegaConf.to_container(composed.hydra.launcher)
+    for key in ("_target_", "submitit_folder"):
+        del found[key]
+    found["name"] = study.name
+    return dict(found)
