@@ -161,6 +161,11 @@ def test_a_signal_stops_and_the_same_call_goes_on_exactly(tiny: list[str], tmp_p
     files = [f / "checkpoints/model.safetensors" for f in (folder, unbroken.folder)]
     assert files[0].read_bytes() == files[1].read_bytes()
     assert resumed.result["metrics"] == unbroken.result["metrics"]
+    logs = [
+        [json.loads(line) | {"images_per_s": 0} for line in path.read_text().splitlines()]
+        for path in (folder / "metrics.jsonl", unbroken.folder / "metrics.jsonl")
+    ]
+    assert logs[0] == logs[1]
 
 
 def test_a_killed_run_is_lost_and_goes_on(tiny: list[str], tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from vitcli import cli_jobs
+
 # Before torch is loaded. Threads that spin long while they wait starve the one they wait for where
 # another process is busy: a step of ViT nano on two threads then takes 380 ms, with few spins 78;
 # alone 25, with few spins 32. The one-thread runs of a study wait for nobody.
@@ -74,8 +76,15 @@ def evaluate(
 
 
 @app.command()
-def ablate(study: Study, overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
-    """Run a study: plan it, train what is missing, report. scale=gpu, seeds=10, ..."""
+def ablate(
+    study: Study,
+    overrides: Overrides = None,
+    config_dir: ConfigDir = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="On a cluster: queue the jobs and return.")
+    ] = False,
+) -> None:
+    """Run a study: plan it, train what is missing, report. scale=gpu, hydra/launcher=slurm, ..."""
     from vitcli.report.build import write_report
     from vitcli.status import by_whom
     from vitcli.study.board import states, watch
@@ -87,10 +96,13 @@ def ablate(study: Study, overrides: Overrides = None, config_dir: ConfigDir = No
     freeze(plan)
     if missing(plan):
         with watch(plan.folder):
-            finished = launch(plan, hydra)
+            finished = launch(plan, hydra, detach)
         if not finished:
             _say(f"stopped; the same command goes on from there ({len(missing(plan))} runs left)")
             raise typer.Exit(130)
+    if detach and (left := missing(plan)):
+        print(f"{len(left)} runs are queued or wait for those; the same command reports on them")
+        return
     _show_report(write_report(plan.folder, plan.outputs / "runs"))
     undone = [run for run in states(plan.folder).values() if run.state != "done"]
     for run in undone:
@@ -126,13 +138,20 @@ def plan(
 
 @app.command()
 def status(study: Study, outputs: Outputs = Path("outputs")) -> None:
-    """Show the state of each run of a study, from its files."""
+    """Show the state of each run of a study, from its files; of jobs that wait, why."""
     from rich.console import Console
 
-    from vitcli.study.board import board
+    from vitcli.study.board import board, states
     from vitcli.study.plan import newest
+    from vitcli.study.slurm import look
 
-    Console().print(board(newest(study, outputs)))
+    folder = newest(study, outputs)
+    look([outputs / "runs" / run for run in states(folder)])
+    Console().print(board(folder))
+
+
+app.command()(cli_jobs.cancel)
+app.command()(cli_jobs.logs)
 
 
 @app.command()

@@ -52,7 +52,7 @@ class Trainer:
         every = config.train.val_every or math.ceil(self.num_steps / 10)
         keeps = config.train.keep == "best"
         self.looks = Looks(self.last, data, self.num_steps, every if keeps else None)
-        self.step = 0
+        self.step, self._losses = 0, Losses()
         self._saved_at, self._saving_took = time.monotonic(), 0.0  # seconds
         self._batches: Iterator[Batch] | None = None
         mixes = config.recipe.mixup > 0 or config.recipe.cutmix > 0
@@ -85,24 +85,24 @@ class Trainer:
         """
         self.model.train()
         log = _open_log(self.folder / "metrics.jsonl", self.step)
-        losses: list[Tensor] = []
         checkpoint = self.config.checkpoint
-        since = time.perf_counter()
+        since, first = time.perf_counter(), self.step  # of what the speed is of
         with log, self._streaming():
             while self.step < self.num_steps:
-                losses.append(self.train_step())
+                self._losses.add(self.train_step())
                 self.step += 1
                 ended = self.step == self.num_steps
                 since += self.looks.look(self.last, self.step, ended)  # not of the step's speed
                 stopped = stop() and not ended
                 marked = any(self.step % n == 0 for n in (self.log_every, checkpoint.every))
-                if ended or stopped or marked:
-                    record = self._record(losses, time.perf_counter() - since)
+                if ended or marked:
+                    images = (self.step - first) * self.config.train.batch_size
+                    record = self._record(images / (time.perf_counter() - since))
                     print(json.dumps(record), file=log, flush=True)
                     observe(record)
-                    losses, since = [], time.perf_counter()
-                    if ended or stopped or self._due():  # a bad loss is never saved
-                        self._save()
+                    since, first = time.perf_counter(), self.step
+                if stopped or ended or (marked and self._due()):
+                    self._save()
                 if stopped:
                     raise Interrupted(f"stopped after step {self.step} of {self.num_steps}")
 
@@ -114,6 +114,7 @@ class Trainer:
         return (wished or late) and self._saving_took <= _SAVING * since
 
     def _save(self) -> None:
+        self._finite(self._losses.values())  # a bad loss is never saved
         began = time.monotonic()
         save_state(self.folder, run_id(self.config), self.step, self._parts())
         self._saved_at = time.monotonic()
@@ -178,7 +179,8 @@ class Trainer:
 
     def _parts(self) -> dict[str, Stateful]:
         parts: dict[str, Stateful] = {
-            "model": self.model, "optimizer": self.optimizer, "data": self.data, "looks": self.looks
+            "model": self.model, "optimizer": self.optimizer, "data": self.data,
+            "looks": self.looks, "losses": self._losses,
         }  # fmt: skip
         if self._averaged is not None:
             parts["average"] = self._averaged
@@ -199,21 +201,57 @@ class Trainer:
             yield from orders[row * train.accumulate :]
             row = 0
 
-    def _record(self, losses: list[Tensor], seconds: float) -> dict[str, Any]:
-        values = torch.stack(losses).tolist()  # the only place that waits for the device
-        first = self.step - len(values) + 1
-        for step, value in enumerate(values, first):
+    def _record(self, images_per_s: float) -> dict[str, Any]:
+        """Returns a line of the log, of the losses since the last one."""
+        values = self._finite(self._losses.values())
+        self._losses.clear()
+        return {
+            "step": self.step,
+            "loss": sum(values) / len(values),
+            "lr": self.optimizer.param_groups[0]["lr"],
+            "images_per_s": round(images_per_s, 1),
+        }
+
+    def _finite(self, values: list[float]) -> list[float]:
+        """Returns the losses of the last steps. Raises FloatingPointError if one is not finite."""
+        for step, value in enumerate(values, self.step - len(values) + 1):
             if not math.isfinite(value):
                 raise FloatingPointError(
                     f"the loss is {value} at step {step}: try a smaller recipe.lr "
                     f"(now {self.config.recipe.lr})"
                 )
-        return {
-            "step": self.step,
-            "loss": sum(values) / len(values),
-            "lr": self.optimizer.param_groups[0]["lr"],
-            "images_per_s": round(len(values) * self.config.train.batch_size / seconds, 1),
-        }
+        return values
+
+
+class Losses:
+    """The losses since the last line of the log, a part of the state: a stop leaves no trace there.
+
+    A line is the mean over the same steps, however often the run was stopped between them.
+    """
+
+    def __init__(self) -> None:
+        self._earlier: list[float] = []
+        self._here: list[Tensor] = []
+
+    def add(self, loss: Tensor) -> None:
+        """Adds a step's loss, a tensor that nobody waits for."""
+        self._here.append(loss)
+
+    def values(self) -> list[float]:
+        """Returns all of them, and waits for the device: the only place of the loop that does."""
+        return self._earlier + (torch.stack(self._here).tolist() if self._here else [])
+
+    def clear(self) -> None:
+        """Begins the next line."""
+        self._earlier, self._here = [], []
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the values."""
+        return {"values": self.values()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes over the values of a run that stopped."""
+        self._earlier, self._here = list(state_dict["values"]), []
 
 
 def find_device(config: RunConfig) -> torch.device:

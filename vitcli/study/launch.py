@@ -22,7 +22,7 @@ from vitcli.study.job import STOP
 from vitcli.study.plan import Plan
 
 
-def launch(plan: Plan, hydra_overrides: Sequence[str] = ()) -> bool:
+def launch(plan: Plan, hydra_overrides: Sequence[str] = (), detach: bool = False) -> bool:
     """Runs what has no result yet, sources first; returns False if a signal stopped it.
 
     A run that fails, or whose process dies, leaves the others alone: the files say how each ended,
@@ -31,11 +31,25 @@ def launch(plan: Plan, hydra_overrides: Sequence[str] = ()) -> bool:
     Args:
         plan: frozen.
         hydra_overrides: `hydra/launcher=...`, `hydra.launcher.n_jobs=...` and the like.
+        detach: only queue the jobs of what can be trained now, on a cluster.
+    Raises:
+        ValueError: detach without a cluster, or the cluster refuses the jobs.
     """
+    given = [o.partition("=")[2] for o in hydra_overrides if o.startswith("hydra/launcher=")]
+    on_slurm = any(launcher in slurm.LAUNCHERS for launcher in given)
+    if detach and not on_slurm:
+        raise ValueError("--detach: only jobs of a cluster go on alone (hydra/launcher=slurm)")
     with _stopping(plan) as stopped:
         for stage in _stages(plan):
-            if not _finish(plan, stage, hydra_overrides, stopped):
+            if on_slurm:
+                todo = [run for run in missing(plan) if run in stage]
+                slurm.finish(plan.outputs, todo, plan.folder, hydra_overrides, stopped, detach)
+            else:
+                _finish(plan, stage, hydra_overrides, stopped)
+            if stopped():
                 return False
+            if detach and missing(plan):
+                return True
     return True
 
 
@@ -58,25 +72,20 @@ def _stages(plan: Plan) -> Iterator[list[str]]:
 
 def _finish(
     plan: Plan, stage: list[str], hydra_overrides: Sequence[str], stopped: Callable[[], bool]
-) -> bool:
-    """Runs what of the stage has no result; returns False if a signal stopped it."""
-    if any(o.partition("=")[2] in slurm.LAUNCHERS for o in hydra_overrides if "launcher=" in o):
-        todo = [run for run in missing(plan) if run in stage]
-        slurm.finish(plan.outputs, todo, plan.folder, hydra_overrides, stopped)
-        return not stopped()
+) -> None:
+    """Runs what of the stage has no result, until a signal stops it."""
     tried: set[str] = set()
     while todo := [run for run in missing(plan) if run in stage and run not in tried]:
         before = {run: read_status(_folder(plan, run)) for run in todo}
         _multirun(plan, todo, len(stage), hydra_overrides)
         if stopped():
-            return False
+            return
         begun = {run for run in todo if read_status(_folder(plan, run)) != before[run]}
         # A killed worker takes joblib's queue with it: what had not begun is tried again.
         tried |= begun or set(todo)
     for run in tried:
         if read_status(_folder(plan, run))["state"] == "lost":
             Status(_folder(plan, run)).update(state="failed", error="its process was killed")
-    return True
 
 
 def at_once(plan: Plan, runs: int) -> int:

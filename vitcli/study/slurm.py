@@ -66,8 +66,9 @@ def finish(
     study: Path,
     overrides: Sequence[str],
     stopped: Callable[[], bool],
+    detach: bool = False,
 ) -> None:
-    """Returns when each of the runs has a result, has failed, or is not to be waited for.
+    """Returns when each of the runs has a result or has failed.
 
     Args:
         outputs: the folder of all runs.
@@ -75,6 +76,7 @@ def finish(
         study: the study's folder, where the jobs' logs go.
         overrides: `hydra/launcher=slurm`, `hydra.launcher.partition=...` and the like.
         stopped: whether a person gave up: then the jobs are cancelled, their states saved.
+        detach: return as soon as all of them are queued.
     Raises:
         ValueError: SLURM is not there, or refuses the jobs.
     """
@@ -88,16 +90,46 @@ def finish(
         queue = _queue()
         todo = [run for run, folder in folders.items() if _is_due(folder, queue)]
         _submit(outputs, todo, study, params)
-        if not any(_is_open(folder) for folder in folders.values()):
+        if detach or not any(_is_open(folder) for folder in folders.values()):
             return
-        for folder in folders.values():
-            _say_why_it_waits(folder, queue.get(_job(folder).get("id", ""), ""))
+        look(list(folders.values()))
         time.sleep(_POLL_SECONDS)
-    ids = {_job(folder).get("id") for folder in folders.values()} & set(_queue())
-    if ids:
-        _slurm("scancel", *sorted(map(str, ids)))
-    while {_job(folder).get("id") for folder in folders.values()} & set(_queue()):
+    cancel(list(folders.values()))
+
+
+def look(folders: Sequence[Path]) -> None:
+    """Says in the status of each run whose job waits why SLURM lets it wait, where SLURM is."""
+    here = shutil.which("squeue") and any((folder / "job.json").exists() for folder in folders)
+    queue = _queue() if here else {}
+    for folder in folders:
+        job, status = _job(folder), read_status(folder)
+        state, _, reason = queue.get(job.get("id", ""), "").partition(" ")
+        note = f"job {job.get('id')} waits: {reason}"
+        if status["state"] == "queued" and state == "PENDING" and status.get("note") != note:
+            Status(folder).update(state="queued", note=note)
+
+
+def cancel(folders: Sequence[Path]) -> int:
+    """Cancels the runs' jobs; returns how many, when they have ended and saved their states."""
+    of = {job["id"]: folder for folder in folders if (job := _job(folder))}
+    found = set(of) & set(_queue()) if of else set()
+    if found:
+        _slurm("scancel", *sorted(found))
+    while found & set(_queue()):
         time.sleep(_POLL_SECONDS / 4)
+    for folder in (of[job] for job in found):
+        if read_status(folder)["state"] == "queued":
+            Status(folder).update(state="planned", note="its job was cancelled")
+    return len(found)
+
+
+def log(folder: Path) -> str:
+    """Returns what the run's job wrote, or the traceback of its failure, with where it stands."""
+    if (log := _job(folder).get("log")) and Path(log).exists():
+        parts = [Path(log), Path(log).with_suffix(".out")]
+        return "\n".join(f"-- {p}\n{p.read_text(errors='replace')}" for p in parts if p.exists())
+    status = read_status(folder)
+    return str(status.get("traceback") or f"{status['state']}: no log, no traceback")
 
 
 def _is_open(folder: Path) -> bool:
@@ -126,13 +158,6 @@ def _is_due(folder: Path, queue: Mapping[str, str]) -> bool:
     why += f" (job {job['id']}, {ended}; log {job['log']})"
     Status(folder).update(state="failed", error=why)
     return False
-
-
-def _say_why_it_waits(folder: Path, queued: str) -> None:
-    status, (state, _, reason) = read_status(folder), queued.partition(" ")
-    note = f"job {_job(folder).get('id')} waits: {reason}"
-    if status["state"] == "queued" and state == "PENDING" and status.get("note") != note:
-        Status(folder).update(state="queued", note=note)
 
 
 def _submit(outputs: Path, runs: Sequence[str], study: Path, params: Mapping[str, Any]) -> None:
