@@ -151,3 +151,18 @@ def test_cancel_leaves_no_job_and_what_trained_goes_on(tmp_path: Path) -> None:
     assert list(first.glob("checkpoints/state.pt"))
     queued = slurm("squeue", "-h", "-r", "-o", "%A %i").split()
     assert not [entry for entry in queued if entry.split("_")[0] == job.split("_")[0]]
+
+
+def test_a_job_of_a_multirun_is_queued_again_before_its_limit(tmp_path: Path) -> None:
+    words = [*TINY, "train.steps=1000", f"outputs={tmp_path / 'outputs'}", *SLURM]
+    process = start("train", "-m", *words, cwd=tmp_path)
+
+    def training() -> list[Path]:
+        return list((tmp_path / "outputs" / "runs").glob("*/metrics.jsonl"))
+
+    wait_for(lambda: any(path.read_text() for path in training()))
+    folder = training()[0].parent
+    os.kill(read_status(folder)["pid"], signal.SIGUSR2)
+    code, _, errors = ended(process)
+    assert (code, "Error" in errors) == (0, False)
+    assert read_status(folder)["state"] == "done"

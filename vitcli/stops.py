@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -13,8 +14,6 @@ _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.S
 
 class Interrupted(KeyboardInterrupt):
     """A signal asked the run to stop; its state is saved."""
-
-    number: int = 0  # the signal's
 
 
 def stops() -> list[signal.Signals]:
@@ -58,7 +57,10 @@ class StopSignal:
 
 @contextmanager
 def stop_signal() -> Iterator[StopSignal]:
-    """Gives what says whether one of the signals came."""
+    """Gives what says whether one of the signals came.
+
+    At the end whoever listened to it before is told: submitit, which then queues a job again.
+    """
     stop = StopSignal()
     if threading.current_thread() is not threading.main_thread():
         yield stop
@@ -66,9 +68,9 @@ def stop_signal() -> Iterator[StopSignal]:
     before = {s: signal.signal(s, stop.handle) for s in stops()}
     try:
         yield stop
-    except Interrupted as stopped:
-        stopped.number = stop.number
-        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        listens = before.get(signal.Signals(stop.number)) if stop.number else None
+        if callable(listens) and listens is not signal.default_int_handler:
+            os.kill(os.getpid(), stop.number)

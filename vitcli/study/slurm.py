@@ -7,7 +7,6 @@ not queued any more is submitted again, `TRIES` times at most.
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import time
@@ -20,7 +19,6 @@ from vitcli.argv import quoted
 from vitcli.compose import conf_dir, one_line_errors
 from vitcli.files import read_record, write_record
 from vitcli.status import Status, read_status
-from vitcli.stops import Interrupted
 from vitcli.study.job import train_frozen
 
 LAUNCHERS = ("slurm", "submitit_slurm")  # of hydra/launcher
@@ -43,14 +41,9 @@ class Work:
 
     def __call__(self) -> None:
         """Trains the run. Raises SystemExit if a signal stopped it, so that the job has failed."""
-        import submitit
-
         try:
             train_frozen(self.outputs, self.run, threads=0)
-        except Interrupted as stopped:
-            # submitit's signal before a time limit or a preemption: it queues the job again.
-            if stopped.number == submitit.JobEnvironment()._usr_sig():
-                os.kill(os.getpid(), stopped.number)
+        except KeyboardInterrupt:
             raise SystemExit(1) from None
 
     def checkpoint(self) -> Any:
