@@ -118,6 +118,17 @@ def test_a_flipped_bit_in_weights_is_noticed(
         read_tensors(path)
 
 
+def test_a_flipped_bit_of_the_checksum_itself_is_noticed(tmp_path: Path) -> None:
+    _, path = a_run(tmp_path)
+    whole = path.read_bytes()
+    start = whole.index(b'\\"format')
+    for bit in range(8 * start, 8 * (whole.index(b"crc32") + 24)):
+        path.write_bytes(whole)
+        flip(path, bit)
+        with pytest.raises(ValueError, match="damaged"):
+            read_tensors(path)
+
+
 def test_the_weights_of_another_run_are_refused(
     tmp_path: Path, vitcli: Callable[..., Ended]
 ) -> None:

@@ -287,7 +287,7 @@ def test_frozen_cells_find_their_source_where_outputs_is(
 ) -> None:
     from omegaconf import OmegaConf
 
-    from vitcli.study.launch import job
+    from vitcli.study.job import job
 
     plan = make_plan("tune", place, own(columns={"auto": "Auto"}))
     freeze(plan)
@@ -295,7 +295,8 @@ def test_frozen_cells_find_their_source_where_outputs_is(
     (tmp_path / "outputs").rename(moved)
     folder = moved / "studies" / plan.folder.name
     for name in plan.configs:  # sources first
-        job(OmegaConf.create({"folder": str(folder), "run": name, "threads": 1}))
+        words = {"folder": str(folder), "run": name, "threads": 1, "launcher": None}
+        job(OmegaConf.create(words))
         assert read_status(moved / "runs" / name)["state"] == "done"
     assert read_config(moved / "runs" / name / "config.yaml").finetune.weights is not None
 

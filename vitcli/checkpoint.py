@@ -86,7 +86,7 @@ def save_weights(folder: Path, model: nn.Module, config: RunConfig) -> None:
     """Writes the run's final weights as safetensors, and beside them what and whose they are."""
     record = weights_record(config, "vitcli", {"size": config.data.height_width})
     path = folder / "checkpoints" / "model.safetensors"
-    write_tensors(path, model.state_dict(), {"format": FORMAT, "run": run_id(config), **record})
+    write_tensors(path, model.state_dict(), {"run": run_id(config), **record})
 
 
 def drop_state(folder: Path) -> None:

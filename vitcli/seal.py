@@ -27,11 +27,12 @@ def seal(path: Path) -> None:
         file.write(checksum)
 
 
-def check_seal(path: Path) -> None:
-    """Raises ValueError if a safetensors file is not what was sealed; one without a seal passes."""
+def check_seal(path: Path) -> bool:
+    """Returns whether a safetensors file is sealed. Raises ValueError if it was changed since."""
     found = _sealed(path)
     if found is not None and _checksum(path, found[0]) != found[1]:
         raise ValueError("its checksum is not that of what it holds")
+    return found is not None
 
 
 def check_zip(path: Path) -> None:

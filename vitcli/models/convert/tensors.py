@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from vitcli.files import replacing
+from vitcli.files import FORMAT, replacing
 from vitcli.seal import BLANK, check_seal, check_zip, seal
 
 SUFFIXES = (".safetensors", ".npz", ".bin", ".pt", ".pth")
@@ -54,7 +54,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
 def write_tensors(path: Path, tensors: dict[str, Tensor], record: dict[str, Any] | None) -> None:
     """Writes tensors, and our record if given, in the format of the path's suffix."""
     sealed = record is not None and path.suffix == ".safetensors"
-    record = {**record, "crc32": BLANK} if record is not None and sealed else record
+    if record is not None:
+        record = {"format": FORMAT, **record, **({"crc32": BLANK} if sealed else {})}
     text = {} if record is None else {_RECORD: json.dumps(record)}
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
     with replacing(path, durable=True) as temporary:
@@ -76,10 +77,13 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], record: dict[str, Any]
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], str | None]:
-    check_seal(path)
+    sealed = check_seal(path)
     with safe_open(path, "pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return tensors, (file.metadata() or {}).get(_RECORD)
+        record = (file.metadata() or {}).get(_RECORD)
+    if not sealed and record is not None and "format" in json.loads(record):
+        raise ValueError("its checksum is not there")  # the first files had none, and no format
+    return tensors, record
 
 
 def _read_npz(path: Path) -> tuple[dict[str, Tensor], str | None]:
