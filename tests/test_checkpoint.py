@@ -142,3 +142,17 @@ def test_the_weights_of_another_run_are_refused(
         f"is of the run {run_id(first)}, and the config.yaml there describes another" in ended.err
     )
     assert len(ended.err.splitlines()) == 1
+
+
+def test_a_state_or_weights_of_a_newer_vitcli_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("vitcli.checkpoint.FORMAT", 2)
+        patch.setattr("vitcli.models.convert.tensors.FORMAT", 2)
+        states(tmp_path)
+        _, path = a_run(tmp_path / "run")
+    with pytest.raises(ValueError, match="of format 2, of another vitcli"):
+        load_state(tmp_path, "a", parts(0.0))
+    with pytest.raises(ValueError, match="of format 2, of another vitcli"):
+        read_tensors(path)

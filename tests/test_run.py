@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 
 from vitcli import perf
 from vitcli.compose import compose
+from vitcli.config import RunConfig
 from vitcli.evals.classification import Classification
 from vitcli.frozen import read_config
 from vitcli.identity import run_id
@@ -140,23 +141,31 @@ def test_a_run_has_one_owner(tiny: list[str]) -> None:
         run(config, quiet=True)
 
 
+def stop_it(config: RunConfig, number: signal.Signals) -> Path:
+    """Starts the run, sends it the signal when it has logged a line, and returns its folder."""
+    folder = Path(config.outputs) / "runs" / run_id(config)
+
+    def send() -> None:
+        wait_for(lambda: (folder / "metrics.jsonl").exists())
+        wait_for(lambda: bool((folder / "metrics.jsonl").read_text()))
+        os.kill(os.getpid(), number)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt, match="stopped after step"):
+        run(config, quiet=True)
+    thread.join()
+    assert read_status(folder)["state"] == "interrupted"
+    return folder
+
+
 def test_a_signal_stops_and_the_same_call_goes_on_exactly(tiny: list[str], tmp_path: Path) -> None:
     long = [*tiny, "train.steps=400"]
     unbroken = run(compose([*long, f"outputs={tmp_path / 'unbroken'}"]), quiet=True)
     config = compose(long)
     folder = Path(config.outputs) / "runs" / run_id(config)
 
-    def interrupt() -> None:
-        while not (folder / "metrics.jsonl").exists() or not (folder / "metrics.jsonl").read_text():
-            time.sleep(0.01)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    thread = threading.Thread(target=interrupt)
-    thread.start()
-    with pytest.raises(KeyboardInterrupt, match="stopped after step"):
-        run(config, quiet=True)
-    thread.join()
-    assert read_status(folder)["state"] == "interrupted"
+    stop_it(config, signal.SIGINT)
     resumed = run(config, quiet=True)
     files = [f / "checkpoints/model.safetensors" for f in (folder, unbroken.folder)]
     assert files[0].read_bytes() == files[1].read_bytes()
@@ -204,19 +213,7 @@ def test_train_prints_json_lines_and_a_result(
 @pytest.mark.parametrize("number", stops(), ids=lambda number: number.name)
 def test_each_stop_signal_saves_at_the_next_step(number: signal.Signals, tiny: list[str]) -> None:
     config = compose([*tiny, "train.steps=2000", "checkpoint.every=2000"])
-    folder = Path(config.outputs) / "runs" / run_id(config)
-
-    def stop() -> None:
-        wait_for(lambda: (folder / "metrics.jsonl").exists())
-        wait_for(lambda: bool((folder / "metrics.jsonl").read_text()))
-        os.kill(os.getpid(), number)
-
-    thread = threading.Thread(target=stop)
-    thread.start()
-    with pytest.raises(KeyboardInterrupt, match="stopped after step"):
-        run(config, quiet=True)
-    thread.join()
-    assert read_status(folder)["state"] == "interrupted"
+    folder = stop_it(config, number)
     assert torch.load(folder / "checkpoints/state.pt", weights_only=True)["step"] >= 1
 
 

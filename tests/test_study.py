@@ -347,6 +347,37 @@ def test_a_broken_study_goes_on_to_the_same_table(
     assert table == unbroken
 
 
+@pytest.mark.parametrize(
+    ("lacking", "said"),
+    [
+        ("vitcli.study.slurm.find_spec", "needs pip install 'vitcli[cluster]'"),
+        ("shutil.which", "there is no squeue on this machine"),
+    ],
+)
+def test_a_machine_without_slurm_says_what_is_not_there(
+    lacking: str,
+    said: str,
+    own: Callable[..., Path],
+    tiny: list[str],
+    vitcli: Callable[..., Ended],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lacking, lambda name: None)
+    words = ["own-depth", "--config-dir", str(own()), *budget(tiny), "hydra/launcher=slurm"]
+    ended = vitcli("ablate", *words)
+    assert ended.code == 2
+    assert said in ended.err
+    assert len(ended.err.splitlines()) == 1
+
+
+def test_only_a_cluster_s_jobs_go_on_alone(
+    own: Callable[..., Path], tiny: list[str], vitcli: Callable[..., Ended]
+) -> None:
+    ended = vitcli("ablate", "own-depth", "--config-dir", str(own()), *budget(tiny), "--detach")
+    assert ended.code == 2
+    assert "only jobs of a cluster go on alone (hydra/launcher=slurm)" in ended.err
+
+
 def test_status_names_what_there_is(vitcli: Callable[..., Ended], tmp_path: Path) -> None:
     ended = vitcli("status", "pos-emb", "--outputs", str(tmp_path))
     assert ended.code == 2

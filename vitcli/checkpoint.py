@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from vitcli.config import RunConfig, weights_record
-from vitcli.files import FORMAT, replacing
+from vitcli.files import FORMAT, check_format, replacing
 from vitcli.identity import run_id
 from vitcli.models.convert.tensors import write_tensors
 from vitcli.seal import check_zip
@@ -68,7 +68,7 @@ def load_state(folder: Path, run: str, parts: Mapping[str, Stateful]) -> tuple[i
 
 
 def _check(path: Path, state: Any, run: str, parts: Mapping[str, Stateful]) -> None:
-    held = state if isinstance(state, dict) else {}
+    held = check_format(path, state) if isinstance(state, dict) else {}
     lacking = [name for name in ("run", *parts) if name not in held]
     if lacking:
         raise ValueError(

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from vitcli import cli_jobs
+from vitcli.cli_jobs import Outputs, Study
 
 # Before torch is loaded. Threads that spin long while they wait starve the one they wait for where
 # another process is busy: a step of ViT nano on two threads then takes 380 ms, with few spins 78;
@@ -30,11 +31,9 @@ RAW = {"ignore_unknown_options": True}
 Overrides = Annotated[
     list[str] | None, typer.Argument(help="Settings: model=micro train.steps=100 seed=1 ...")
 ]
-Study = Annotated[str, typer.Argument(help="A study's name (pos-emb), or its folder's.")]
 ConfigDir = Annotated[
     Path | None, typer.Option(help="Your own configs: model/, study/, ... beside ours.")
 ]
-Outputs = Annotated[Path, typer.Option(help="Where runs and studies are kept.")]
 
 
 @app.command(context_settings=RAW, add_help_option=False)
@@ -101,7 +100,7 @@ def ablate(
             _say(f"stopped; the same command goes on from there ({len(missing(plan))} runs left)")
             raise typer.Exit(130)
     if detach and (left := missing(plan)):
-        print(f"{len(left)} runs are queued or wait for those; the same command reports on them")
+        print(f"{len(left)} runs are queued or wait for those; report: without --detach")
         return
     _show_report(write_report(plan.folder, plan.outputs / "runs"))
     undone = [run for run in states(plan.folder).values() if run.state != "done"]
@@ -136,20 +135,7 @@ def plan(
         print(line)
 
 
-@app.command()
-def status(study: Study, outputs: Outputs = Path("outputs")) -> None:
-    """Show the state of each run of a study, from its files; of jobs that wait, why."""
-    from rich.console import Console
-
-    from vitcli.study.board import board, states
-    from vitcli.study.plan import newest
-    from vitcli.study.slurm import look
-
-    folder = newest(study, outputs)
-    look([outputs / "runs" / run for run in states(folder)])
-    Console().print(board(folder))
-
-
+app.command()(cli_jobs.status)
 app.command()(cli_jobs.cancel)
 app.command()(cli_jobs.logs)
 

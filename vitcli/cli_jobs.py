@@ -1,4 +1,4 @@
-"""The commands for a study's jobs on a cluster. Each imports what it needs when it is called."""
+"""The commands that look after a study's runs. Each imports what it needs when it is called."""
 
 from __future__ import annotations
 
@@ -9,12 +9,26 @@ import typer
 
 from vitcli.config import choose
 
+Study = Annotated[str, typer.Argument(help="A study's name (pos-emb), or its folder's.")]
+Outputs = Annotated[Path, typer.Option(help="Where runs and studies are kept.")]
+
+
+def status(study: Study, outputs: Outputs = Path("outputs")) -> None:
+    """Show the state of each run of a study, from its files; of jobs that wait, why."""
+    from rich.console import Console
+
+    from vitcli.study.board import board, states
+    from vitcli.study.plan import newest
+    from vitcli.study.slurm import look
+
+    folder = newest(study, outputs)
+    look([outputs / "runs" / run for run in states(folder)])
+    Console().print(board(folder))
+
 
 def cancel(
-    study: Annotated[str, typer.Argument(help="A study's name (pos-emb), or its folder's.")],
-    outputs: Annotated[Path, typer.Option(help="Where runs and studies are kept.")] = Path(
-        "outputs"
-    ),
+    study: Study,
+    outputs: Outputs = Path("outputs"),
 ) -> None:
     """Cancel a study's jobs on a cluster; what trains saves its state first."""
     from vitcli.study.board import states
@@ -28,11 +42,9 @@ def cancel(
 
 
 def logs(
-    study: Annotated[str, typer.Argument(help="A study's name (pos-emb), or its folder's.")],
-    cell: Annotated[str, typer.Argument(help="A cell (1d-stem), as `vitcli status` names it.")],
-    outputs: Annotated[Path, typer.Option(help="Where runs and studies are kept.")] = Path(
-        "outputs"
-    ),
+    study: Study,
+    cell: Annotated[str, typer.Argument(help="A cell (none-stem), as `vitcli status` names it.")],
+    outputs: Outputs = Path("outputs"),
 ) -> None:
     """Print what the jobs of a cell wrote, or the traceback of a run that failed."""
     from vitcli.study.board import rows

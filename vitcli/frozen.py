@@ -100,12 +100,11 @@ def _free(key: str, config: RunConfig) -> bool:
 def _dumper() -> Any:
     """Returns a dumper that quotes each string that could be read as something else."""
 
-    class Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
-        pass
+    made: Any = type("Dumper", (getattr(yaml, "CSafeDumper", yaml.SafeDumper),), {})
 
     def text(dumper: Any, value: str) -> Any:
         style = None if _WORD.fullmatch(value) and value.lower() not in _NO_WORDS else '"'
         return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
-    Dumper.add_representer(str, text)
-    return Dumper
+    made.add_representer(str, text)
+    return made

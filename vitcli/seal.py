@@ -37,6 +37,8 @@ def check_seal(path: Path) -> bool:
 
 def check_zip(path: Path) -> None:
     """Raises ValueError if the file is no zip, or an entry is not what was written."""
+    # A flipped bit may say that an entry is compressed in an unknown way (NotImplementedError), or
+    # encrypted (RuntimeError).
     try:
         with zipfile.ZipFile(path) as file:
             bad = file.testzip()

@@ -15,7 +15,6 @@ from vitcli.identity import run_id
 from vitcli.status import Busy, Status, read_status
 
 STOP = "stop"  # a file in the study's folder: jobs that have not begun do not
-launcher: int | None = None  # in the process that launches, its number
 _busy = threading.Event()  # of a worker: it has a run
 _WATCH_SECONDS = 1.0
 
@@ -24,14 +23,13 @@ def job(composed: Any) -> None:
     """Does one run for one of Hydra's launchers; how it ended is in its files. Never raises."""
     if (Path(composed.folder) / STOP).exists():
         return
-    if os.getpid() != launcher and composed.launcher is not None:
+    if composed.launcher is not None:
         _leave_with(composed.launcher)
     _busy.set()
     try:
         train_frozen(Path(composed.folder).parent.parent, composed.run, composed.threads)
     except KeyboardInterrupt:
-        if os.getpid() == launcher:  # without workers, the jobs to come would go on here
-            (Path(composed.folder) / STOP).touch()
+        pass  # the launcher is told of the signal too, and stops the others
     finally:
         _busy.clear()
         if composed.launcher is not None and _gone(composed.launcher):

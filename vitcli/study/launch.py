@@ -16,9 +16,8 @@ from vitcli.compose import conf_dir, one_line_errors
 from vitcli.perf import cores
 from vitcli.status import Status, read_status
 from vitcli.stops import stops
-from vitcli.study import job as work
 from vitcli.study import slurm
-from vitcli.study.job import STOP
+from vitcli.study.job import STOP, job
 from vitcli.study.plan import Plan
 
 
@@ -112,20 +111,17 @@ def _multirun(plan: Plan, runs: list[str], most: int, hydra_overrides: Sequence[
     """Hands `runs` to a launcher; on this machine, as many at once as a stage of `most` can be."""
     import hydra
 
-    work.launcher = os.getpid()
     sys.argv = ["vitcli ablate", "-m", f"folder={quoted(plan.folder)}", "run=" + ",".join(runs)]
     if not any(o.startswith("hydra/launcher=") for o in hydra_overrides):
         parallel = at_once(plan, most)
         threads = cores() // parallel
         sys.argv += [f"threads={threads}", f"hydra.launcher.n_jobs={parallel}"]
-        sys.argv += [f"launcher={work.launcher}"]
+        sys.argv += [f"launcher={os.getpid()}"]
     sys.argv += hydra_overrides
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     try:
         with one_line_errors():
-            hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="launch")(
-                work.job
-            )()
+            hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="launch")(job)()
     except Exception as error:
         died = type(error).__name__ in ("TerminatedWorkerError", "UncompletedJobError")
         # The files say whose run it was. After a signal a worker may die of anything, of a broken

@@ -12,6 +12,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +72,11 @@ def finish(
         stopped: whether a person gave up: then the jobs are cancelled, their states saved.
         detach: return as soon as all of them are queued.
     Raises:
-        ValueError: SLURM is not there, or refuses the jobs.
+        ValueError: SLURM or submitit is not there, or SLURM refuses the jobs.
+        RuntimeError: SLURM does not answer; the same call finds the jobs again.
     """
+    if find_spec("submitit") is None:
+        raise ValueError("hydra/launcher=slurm: it needs pip install 'vitcli[cluster]'")
     params = _parameters(study, overrides)
     folders = {run: outputs / "runs" / run for run in runs}
     queue = _queue()
@@ -190,9 +194,18 @@ def _job(folder: Path) -> dict[str, Any]:
     return found if all(isinstance(found.get(k), kind) for k, kind in kinds.items()) else {}
 
 
-def _queue() -> dict[str, str]:
-    """Returns state and reason of each of the user's jobs that are queued or running, by number."""
-    lines = _slurm("squeue", "-h", "-r", "--me", "-o", "%i %T %r").splitlines()
+def _queue(asks: int = 15) -> dict[str, str]:
+    """Returns state and reason of each of the user's jobs that are queued or running, by number.
+
+    A busy controller may not answer in time: it is asked again, for half a minute.
+    """
+    try:
+        lines = _slurm("squeue", "-h", "-r", "--me", "-o", "%i %T %r").splitlines()
+    except RuntimeError:
+        if asks == 1:
+            raise
+        time.sleep(_POLL_SECONDS)
+        return _queue(asks - 1)
     return dict(line.split(maxsplit=1) for line in lines)
 
 
@@ -200,7 +213,7 @@ def _ended(job: str) -> str:
     """Returns how SLURM says that a job ended; UNKNOWN where it keeps no accounts."""
     try:
         found = _slurm("sacct", "-X", "-n", "-P", "-j", job, "-o", "State").split("\n")[0]
-    except ValueError:
+    except (ValueError, RuntimeError):
         found = ""
     return found or "UNKNOWN"
 
@@ -210,7 +223,7 @@ def _slurm(*command: str) -> str:
         raise ValueError(f"hydra/launcher=slurm: there is no {command[0]} on this machine")
     ended = subprocess.run(command, capture_output=True, text=True)
     if ended.returncode:
-        raise ValueError(f"{command[0]}: {' '.join(ended.stderr.split())}")
+        raise RuntimeError(f"{command[0]}: {' '.join(ended.stderr.split())}")
     return ended.stdout
 
 

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from vitcli.files import FORMAT, replacing
+from vitcli.files import FORMAT, check_format, replacing
 from vitcli.seal import BLANK, check_seal, check_zip, seal
 
 SUFFIXES = (".safetensors", ".npz", ".bin", ".pt", ".pth")
@@ -48,7 +48,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
         first = str(error).strip().split("\n")[0]
         raise ValueError(f"{path}: damaged, or not what its suffix says ({first})") from None
     tensors = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
-    return tensors, None if record is None else json.loads(record)
+    return tensors, None if record is None else check_format(path, json.loads(record))
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], record: dict[str, Any] | None) -> None:
