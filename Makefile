@@ -2,7 +2,7 @@
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
-SLOW ?= slow
+SLOW ?= slow and not slurm and not ray
 REPEATS ?= 10000
 DATA ?= data
 SEEDS ?= 3

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from vitcli.compose import compose
 from vitcli.config import DataConfig, EvalsConfig, RunConfig, TrainConfig, nearest, num_steps
 from vitcli.identity import identity, run_id
 from vitcli.rules import validate
@@ -103,3 +105,26 @@ def test_endless_data_has_no_epochs() -> None:
 def test_nearest_names_close_words_only() -> None:
     assert nearest("modle", ["model", "data"]) == "; did you mean 'model'?"
     assert nearest("zzz", ["model", "data"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("overrides", "refused"),
+    [
+        (["model.name=../../evil"], "model.name=../../evil: letters, digits, _ . and - only"),
+        (["stem=resnet_nano", "stem.name=a/b"], "stem.name=a/b: letters, digits"),
+        (["data=imagefolder", "data.path=x", "data.alias=../x"], "data.alias=../x: letters"),
+        (["data=wds", "data.path=https://me:secret@host/x"], "data.path: a URL with a password"),
+    ],
+)
+def test_no_name_leaves_its_folder_and_no_secret_enters_a_file(
+    overrides: list[str], refused: str
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(refused)) as raised:
+        compose(overrides)
+    assert "secret" not in str(raised.value)
+
+
+def test_how_a_run_is_executed_is_no_part_of_its_name() -> None:
+    how = ["parallel=fsdp", "recompute=true", "train.auto_batch=true", "threads=3", "compile=off"]
+    assert run_id(compose(how)) == run_id(compose([]))
+    assert run_id(compose(["train.on_nan=skip"])) != run_id(compose([]))

@@ -11,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from vitcli import perf
 from vitcli.compose import compose
 from vitcli.config import RunConfig
+from vitcli.machine import cores
 from vitcli.models import build_model
 from vitcli.paper import table
 
@@ -101,8 +102,8 @@ def test_a_job_takes_the_cores_that_slurm_gives_it(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("joblib.cpu_count", lambda: 8)
     monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
     monkeypatch.setenv("SLURM_CPUS_ON_NODE", "4")
-    assert perf.cores() == 4
+    assert cores() == 4
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "1")
-    assert perf.cores() == 1
+    assert cores() == 1
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "64")
-    assert perf.cores() == 8
+    assert cores() == 8

@@ -166,3 +166,17 @@ def test_a_job_of_a_multirun_is_queued_again_before_its_limit(tmp_path: Path) ->
     code, _, errors = ended(process)
     assert (code, "Error" in errors) == (0, False)
     assert read_status(folder)["state"] == "done"
+
+
+def test_the_tasks_of_a_job_train_its_run_together(
+    unbroken: dict[str, Any], tmp_path: Path
+) -> None:
+    code, _, errors = ended(ablate(tmp_path, *SLURM, "hydra.launcher.tasks_per_node=2"))
+    assert (code, errors) == (0, "")
+    for run, (_, losses, _) in results(tmp_path / "outputs").items():
+        result = json.loads((tmp_path / "outputs/runs" / run / "result.json").read_text())
+        assert result["env"]["processes"] == 2
+        steps, values = zip(*losses, strict=True)
+        expected_steps, expected = zip(*unbroken[run][1], strict=True)
+        assert steps == expected_steps
+        assert values[:3] == pytest.approx(expected[:3], rel=1e-5)

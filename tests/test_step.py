@@ -141,7 +141,7 @@ def test_bf16_where_the_processor_has_units_for_it(
 def test_the_cores_are_those_that_this_process_may_use() -> None:
     one = min(os.sched_getaffinity(0))
     script = f"import os; os.sched_setaffinity(0, [{one}])\n"
-    script += "from vitcli.perf import cores; print(cores())"
+    script += "from vitcli.machine import cores; print(cores())"
     ended = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )

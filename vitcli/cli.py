@@ -12,6 +12,7 @@ import typer
 
 from vitcli import cli_jobs
 from vitcli.cli_jobs import Outputs, Study
+from vitcli.machine import check_alone, place
 
 # Before torch is loaded. Threads that spin long while they wait starve the one they wait for where
 # another process is busy: a step of ViT nano on two threads then takes 380 ms, with few spins 78;
@@ -119,6 +120,7 @@ def plan(
     overrides: Overrides = None,
     config_dir: ConfigDir = None,
     time: Annotated[bool, typer.Option("--time", help="Time a few steps of each model.")] = False,
+    processes: Annotated[int, typer.Option(min=1, help="That train a run together.")] = 1,
 ) -> None:
     """Show a study's cost and seeds needed; run nothing. flops_per_second=1.5e14: elsewhere."""
     from rich.console import Console
@@ -130,7 +132,7 @@ def plan(
 
     speed, rest = given_speed(overrides or [])
     made = make_plan(study, rest, config_dir)
-    Console().print(estimate(made, speed, time))
+    Console().print(estimate(made, speed, time, processes))
     for line in lines(read_results(made.study, made.outputs / "runs")):
         print(line)
 
@@ -244,6 +246,7 @@ def bench(
 def main() -> None:
     """Runs the command line; bad input ends with one line and exit code 2, a failure with 1."""
     try:
+        check_alone(sys.argv[1:])
         app()
     except ValueError as error:
         _say(str(error))
@@ -264,6 +267,8 @@ def _train_one(config: object) -> None:
     except KeyboardInterrupt as stopped:
         _say(f"{str(stopped) or 'stopped'}; the same command goes on from there")
         raise SystemExit(130) from None
+    if place().rank > 0:
+        return
     if not outcome.trained:
         print(f"{outcome.folder.name} is trained already")
     for line in outcome.result["transfer"] or []:
@@ -296,4 +301,6 @@ def _show_report(folder: Path) -> None:
 
 
 def _say(message: str) -> None:
-    print(f"vitcli: {message}", file=sys.stderr)
+    where = place()
+    who = f"vitcli, process {where.rank} of {where.size}" if where.size > 1 else "vitcli"
+    print(f"{who}: {message}", file=sys.stderr)

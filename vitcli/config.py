@@ -27,11 +27,16 @@ def at_least(minimum: float, default: Any, later: bool = False) -> Any:
     return field(default=default, metadata=metadata)
 
 
+def word(default: str) -> Any:
+    """Returns a string field that becomes a part of a folder's name."""
+    return field(default=default, metadata={"word": True})
+
+
 @dataclass
 class ModelConfig:
     """Sizes of a Vision Transformer (paper, Table 1) or of a BiT ResNet."""
 
-    name: str = "nano"
+    name: str = word("nano")
     family: str = choice("vit", "resnet")
     depth: int = at_least(0, 0)
     embed_dim: int = at_least(0, 0)
@@ -60,7 +65,7 @@ class PosEmbConfig:
 class StemConfig:
     """What makes tokens of an image: a patch projection, or a ResNet before it (the hybrid)."""
 
-    name: str = "patch"
+    name: str = word("patch")
     # Units in each stage, by the total stride in pixels; empty: no ResNet.
     layers: dict[str, list[int]] = field(default_factory=dict)
     width: int = at_least(1, 64)
@@ -169,6 +174,9 @@ class TrainConfig:
     images: int | None = at_least(1, None)
     batch_size: int = at_least(1, 64)
     accumulate: int = at_least(1, 1)  # micro-batches in a batch
+    auto_batch: bool = field(default=False, metadata={"later": True})  # smaller ones, if too large
+    # A step whose gradient is not finite ends the run, or is left out and counted.
+    on_nan: str = choice("stop", "skip", later=True)
     precision: str = choice("auto", "fp32", "bf16")
     # best: early stopping, the weights of the step with the best validation top-1 (Fig. 4).
     keep: str = choice("last", "best", later=True)
@@ -225,6 +233,8 @@ class RunConfig:
     device: str = choice("auto", "cpu", "cuda")
     compile: str = choice("auto", "on", "off")  # the step, by torch.compile; auto: where it pays
     threads: int = at_least(0, 0)  # CPU threads; 0: one per core
+    parallel: str = choice("ddp", "fsdp")  # of more processes than one; fsdp divides the weights
+    recompute: bool = False  # a ViT's blocks again in the backward pass: less memory, more time
     outputs: str = "outputs"
 
 

@@ -14,7 +14,7 @@ import yaml
 from vitcli.compose import one_line_errors, to_config
 from vitcli.config import RunConfig
 from vitcli.files import FORMAT, check_format, write_text
-from vitcli.identity import NOT_IDENTITY, NOT_IDENTITY_OF_DATA
+from vitcli.identity import NOT_IDENTITY, NOT_IDENTITY_WITHIN
 
 _WORD = re.compile(r"[A-Za-z_][\w/.-]*")
 _NO_WORDS = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}  # though they look so
@@ -91,9 +91,9 @@ def _flat(held: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
 def _free(key: str, config: RunConfig) -> bool:
     """Returns whether runs that differ in the key are the same run."""
     group, _, rest = key.partition(".")
-    of_data = group == "data" and rest in NOT_IDENTITY_OF_DATA
+    within = rest in NOT_IDENTITY_WITHIN.get(group, ())
     named = key == "data.path" and config.data.alias is not None
-    return group in NOT_IDENTITY or of_data or named or key == "finetune.source"
+    return group in NOT_IDENTITY or within or named
 
 
 @cache

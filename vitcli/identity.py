@@ -10,15 +10,21 @@ from typing import Any
 from vitcli.config import RunConfig
 
 # Where and how a run is executed; all else is what it computes, and so its identity.
-NOT_IDENTITY = ("checkpoint", "compile", "device", "threads", "outputs")
-NOT_IDENTITY_OF_DATA = ("root", "download", "workers", "max_bad")
+NOT_IDENTITY = (
+    "checkpoint", "compile", "device", "threads", "parallel", "recompute", "outputs"
+)  # fmt: skip
+NOT_IDENTITY_WITHIN = {
+    "data": ("root", "download", "workers", "max_bad"),
+    "train": ("auto_batch",),
+    "finetune": ("source",),  # a place; `weights` stays
+}
 
 
 def run_id(config: RunConfig) -> str:
     """Returns the name of the run's folder: readable, with a hash of all that the run computes."""
     computes = {k: v for k, v in identity(config).items() if k not in NOT_IDENTITY}
-    computes["data"] = {k: v for k, v in computes["data"].items() if k not in NOT_IDENTITY_OF_DATA}
-    computes["finetune"].pop("source")  # a place; `weights` stays
+    for group, keys in NOT_IDENTITY_WITHIN.items():
+        computes[group] = {k: v for k, v in computes[group].items() if k not in keys}
     if config.data.alias is not None:
         del computes["data"]["path"]
     digest = hashlib.sha256(json.dumps(computes, sort_keys=True).encode()).hexdigest()[:10]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Callable
 from typing import Any
 
 from torch import nn
@@ -29,12 +30,13 @@ class Looks:
         self._top1 = -1.0
         self._data, self._every, self._late_step = data, every, num_steps * 9 // 10
 
-    def look(self, model: nn.Module, step: int, ended: bool) -> float:
-        """Validates `model` if it is time; returns the seconds that this took."""
+    def look(self, make: Callable[[], nn.Module], step: int, ended: bool) -> float:
+        """Validates the model that `make` returns if it is time; returns the seconds it took."""
         due = self._every is not None and (ended or step % self._every == 0)
         if not due and step != self._late_step:
             return 0.0
         began = time.perf_counter()
+        model = make()
         found = top1(model, self._data, "val", next(model.parameters()).device)
         if step == self._late_step:
             self.late = found

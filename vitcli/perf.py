@@ -5,25 +5,11 @@ Written out and not counted on a model, so that a study's cost is known before t
 
 from __future__ import annotations
 
-import os
-
 from vitcli.config import ModelConfig, RunConfig, backbone_stride, num_steps
 from vitcli.sets import sizes
 
 Cost = tuple[int, int]  # parameters, and multiply-adds of one image's forward pass
 _UNKNOWN_CLASSES = 1000  # of a set that is not read before the first run
-
-
-def cores() -> int:
-    """Returns how many cores this process may use: by affinity, cgroup quota, SLURM's job.
-
-    SLURM need not bind a job to the cores that it is given.
-    """
-    from joblib import cpu_count
-
-    there = int(cpu_count())
-    given = os.environ.get("SLURM_CPUS_PER_TASK") or os.environ.get("SLURM_CPUS_ON_NODE") or ""
-    return max(1, min(there, int(given))) if given.isdecimal() else there
 
 
 def train_flops(config: RunConfig) -> tuple[int, float]:

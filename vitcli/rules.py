@@ -6,6 +6,7 @@ import math
 import re
 from dataclasses import fields, is_dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from vitcli.config import AugmentConfig, DataConfig, RunConfig, backbone_stride, nearest
 
@@ -14,6 +15,7 @@ NUM_CLASSES = {"digits": 10} | dict.fromkeys(HELD, 10) | {"cifar100": 100}  # wh
 OWN = ("imagefolder", "imagenet", "hfds", "wds")  # sets of encoded images at data.path
 STREAMED = ("hfds", "wds")  # those that can be read as streams
 _DOWNSTREAM = ("digits", "letters", *HELD, *OWN)
+_WORD = re.compile(r"[\w.-]+")  # what may be a part of a folder's name
 _RANDAUGMENT = re.compile(r"rand(-(m|n|w|p|mstd|mmax|inc|t)[0-9.]+)*")
 
 
@@ -176,7 +178,9 @@ def _validate_own(data: DataConfig) -> None:
             f"data.augment.randaugment={data.augment.randaugment}, "
             f"data.augment.erasing={data.augment.erasing}: only for data.name={', '.join(OWN)}"
         )
-    if data.alias is not None and not re.fullmatch(r"[\w.-]+", data.alias):
+    if urlsplit(data.path or "").username is not None:
+        raise ValueError("data.path: a URL with a password in it would be written into files")
+    if data.alias is not None and not _WORD.fullmatch(data.alias):
         raise ValueError(f"data.alias={data.alias}: letters, digits, _ . and - only")
     for key in ("splits", "columns"):
         if len(getattr(data, key)) != 2:
@@ -207,6 +211,8 @@ def validate_fields(node: Any, prefix: str = "") -> None:
             validate_fields(value, key + ".")
         if "sides" in f.metadata:
             _validate_sides(key, value, f.metadata["sides"])
+        if "word" in f.metadata and not _WORD.fullmatch(value):
+            raise ValueError(f"{key}={value}: letters, digits, _ . and - only")
         choices = f.metadata.get("choices")
         if choices and value not in choices:
             hint = nearest(str(value), choices)
@@ -244,6 +250,8 @@ def _validate_resnet(config: RunConfig) -> None:
             f"pos_emb.kind={config.pos_emb.kind} with model.family=resnet: "
             "a ResNet has no position embedding, use pos_emb=none"
         )
+    if config.recompute:
+        raise ValueError("recompute=true with model.family=resnet: only a ViT's blocks are")
     if config.stem.layers:
         raise ValueError(
             f"stem={config.stem.name} with model.family=resnet: "

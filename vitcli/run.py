@@ -27,6 +27,7 @@ from vitcli.evals.classification import OF_BOTH, Classification
 from vitcli.files import read_record, sweep, write_record
 from vitcli.frozen import check_frozen, write_config
 from vitcli.identity import run_id
+from vitcli.machine import cores
 from vitcli.models import build_model
 from vitcli.progress import progress
 from vitcli.status import Status, only_one, read_status
@@ -34,6 +35,7 @@ from vitcli.step import compiles, precision
 from vitcli.stops import StopSignal, stop_signal
 from vitcli.trainer import Trainer, find_device
 from vitcli.transfer import pick_lr, transferred
+from vitcli.world import World, join
 
 
 class RunFailed(RuntimeError):
@@ -58,34 +60,49 @@ def run(config: RunConfig, quiet: bool = False) -> Outcome:
         stops.Interrupted: a signal came; the same call goes on from there.
     """
     folder = Path(config.outputs) / "runs" / run_id(config)
-    check_frozen(folder, config)
-    if (folder / "result.json").exists():
-        return Outcome(folder, read_record(folder / "result.json"), trained=False)
     device = find_device(config)
-    torch.set_num_threads(config.threads or perf.cores())
+    with join(device) as world:
+        done = world.agree(lambda: _finished(folder, config))
+        if done is not None:
+            return Outcome(folder, done, trained=False)
+        return _run(config, folder, world, world.device(device), quiet or not world.first)
+
+
+def _finished(folder: Path, config: RunConfig) -> dict[str, Any] | None:
+    """Returns the run's result, None if there is none. Raises ValueError: its config was edited."""
+    check_frozen(folder, config)
+    path = folder / "result.json"
+    return read_record(path) if path.exists() else None
+
+
+def _run(
+    config: RunConfig, folder: Path, world: World, device: torch.device, quiet: bool
+) -> Outcome:
+    """Trains and evaluates; of several processes the first one writes the files."""
+    torch.set_num_threads(config.threads or cores())
     torch.manual_seed(config.seed)
-    data = build_data(config.data, device)
+    data = world.in_turn(lambda: build_data(config.data, device))
     fresh, transfer = _fresh(config, data.num_classes, device)
     model = fresh()
     evaluators = build_evals(config, data, device)
-    with only_one(folder), stop_signal() as stop:
-        sweep(folder)
+    with only_one(folder) if world.first else nullcontext(), stop_signal() as stop:
         before = read_status(folder).get("train_seconds", 0.0)
-        write_config(folder, config)  # a study's may have other workers
         steps = num_steps(config, data.train_size)
-        write_record(folder / "env.json", environment(config, device, steps))
-        status, say = Status(folder), _silent if quiet else print
-        with status.running(), _told(status, folder):
+        if world.first:
+            sweep(folder)
+            write_config(folder, config)  # a study's may have other workers
+            write_record(folder / "env.json", environment(config, device, steps, world.size))
+        status, say = Status(folder, silent=not world.first), _silent if quiet else print
+        with status.running(), _told(status, folder), world.watched():
             search = None
             if config.finetune.lr_grid:
                 with stop.waits():
-                    search = pick_lr(config, data, fresh, folder, stop, say)
+                    search = pick_lr(config, data, fresh, folder, stop, say, world)
                 config = replace(config, recipe=replace(config.recipe, lr=search["lr"]))
             began = time.perf_counter()
             references = measure(evaluators, lambda e: e.references(model), folder.name, quiet)
-            if compiles(config, steps, device) and not quiet:
-                print("compiling the step: up to a minute, once for a shape (compile=off: without)")
-            trainer = Trainer(config, model, data, folder)
+            _announce(config, steps, device, world.size, say)
+            trainer = Trainer(config, model, data, folder, world)
             said = trainer.resume()
             if said is not None:
                 status.note(note=said)
@@ -96,10 +113,24 @@ def run(config: RunConfig, quiet: bool = False) -> Outcome:
             wall = earlier + time.perf_counter() - began
             result |= {"train_s": seconds, "wall_s": wall, "transfer": transfer, "lr_grid": search}
             result |= {} if said is None else {"note": said}
-            save_weights(folder, trainer.trained, config)
-            write_record(folder / "result.json", result, durable=True)
-            drop_state(folder)
+            trained = trainer.trained
+            if world.first:
+                save_weights(folder, trained, config)
+                write_record(folder / "result.json", result, durable=True)
+                drop_state(folder)
     return Outcome(folder, result, trained=True)
+
+
+def _announce(
+    config: RunConfig, steps: int, device: torch.device, processes: int, say: Callable[[str], None]
+) -> None:
+    """Says what a user would wonder about before the first step."""
+    if processes > 1:
+        say(f"{processes} processes, {config.parallel}")
+        if config.recipe.dropout > 0:
+            say(f"recipe.dropout: {processes} processes draw other masks than one")
+    if compiles(config, steps, device):
+        say("compiling the step: up to a minute, once for a shape (compile=off: without)")
 
 
 def _silent(line: str) -> None:
@@ -161,17 +192,22 @@ def _result(
         "train_flops": 6.0 * macs * images,  # the paper's rule: forward and backward
         "steps": trainer.num_steps,
         "kept_step": trainer.num_steps if looks.best is None else looks.best_step,
+        "left_out_steps": trainer.losses.left_out,
+        "micro_batch": trainer.gradients.micro_batch,
         "images": images,
         "skipped": trainer.data.skipped(),
-        "env": environment(config, device, trainer.num_steps),
+        "env": environment(config, device, trainer.num_steps, trainer.world.size),
     }
 
 
-def environment(config: RunConfig, device: torch.device, steps: int = 0) -> dict[str, Any]:
+def environment(
+    config: RunConfig, device: torch.device, steps: int = 0, processes: int = 1
+) -> dict[str, Any]:
     """Returns what a number may depend on besides the config: machine, versions, commit.
 
     Args:
         steps: of the training; 0: there is none.
+        processes: that train together.
     """
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
@@ -180,7 +216,8 @@ def environment(config: RunConfig, device: torch.device, steps: int = 0) -> dict
     return {
         "device": f"{device.type} ({name})",
         "host": platform.node(),
-        "cores": perf.cores(),
+        "cores": cores(),
+        "processes": processes,
         "threads": torch.get_num_threads(),
         "precision": precision(config, steps, device),
         "compiled": compiles(config, steps, device),
@@ -203,7 +240,8 @@ def _told(status: Status, folder: Path) -> Iterator[None]:
     except Exception as error:
         line = f"{type(error).__name__}: {error}".splitlines()[0]
         status.update(state="failed", error=line, traceback=traceback.format_exc())
-        raise RunFailed(f"{line} (traceback in {folder / 'status.json'})") from error
+        where = f" (traceback in {folder / 'status.json'})" if status.writes else ""
+        raise RunFailed(f"{line}{where}") from error
     status.update(state="done")
 
 

@@ -23,10 +23,15 @@ _OPTIONAL = {  # what else is read of a status
 
 
 class Status:
-    """Keeps `folder/status.json` up to date; beats in a thread while the run lives."""
+    """Keeps `folder/status.json` up to date; beats in a thread while the run lives.
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / "status.json"
+    Args:
+        folder: the run's.
+        silent: write nothing: another process of the same run does.
+    """
+
+    def __init__(self, folder: Path, silent: bool = False) -> None:
+        self._path, self.writes = folder / "status.json", not silent
         self._fields: dict[str, Any] = {"host": socket.gethostname(), "pid": os.getpid()}
         self._done = threading.Event()
         self._guard = threading.Lock()
@@ -47,7 +52,7 @@ class Status:
         """Adds `changes` to what is known and writes it, if the folder is still there."""
         with self._guard:
             self._fields |= changes
-            if not self._path.parent.is_dir():
+            if not self.writes or not self._path.parent.is_dir():
                 return
             write_record(self._path, {**self._fields, "beat": time.time()})
 

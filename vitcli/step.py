@@ -27,6 +27,8 @@ def compiles(config: RunConfig, num_steps: int, device: torch.device) -> bool:
     """Returns whether the training of so many steps is compiled on `device`."""
     if config.compile != "auto":
         return config.compile == "on" and num_steps > 0
+    if config.parallel == "fsdp":  # not measured
+        return False
     if device.type != "cpu" or shutil.which(os.environ.get("CXX", "g++")) is None:
         return False
     if config.stem.layers and not torch.cpu.get_capabilities().get("amx_bf16", False):
@@ -54,7 +56,7 @@ def precision(config: RunConfig, num_steps: int, device: torch.device) -> str:
     return "bf16" if vit and able.get("avx512_bf16", False) else "fp32"
 
 
-def build_loss(model: nn.Module, config: RunConfig, num_steps: int) -> Loss:
+def build_loss(model: nn.Module, config: RunConfig, num_steps: int, processes: int = 1) -> Loss:
     """Returns what computes the mean loss of images (B, 3, H, W) and labels (B,) or (B, K).
 
     Compiled and plain do the same operations; the compiled one rounds less often.
@@ -70,7 +72,7 @@ def build_loss(model: nn.Module, config: RunConfig, num_steps: int) -> Loss:
 
     if not compiles(config, num_steps, device):
         return plain
-    whole = config.train.batch_size // config.train.accumulate
+    whole = config.train.batch_size // config.train.accumulate // processes
     fast = _compiled(plain)
     # A batch in which an image could not be decoded has a shape of its own.
     return lambda images, labels: (fast if len(images) == whole else plain)(images, labels)

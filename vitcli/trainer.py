@@ -7,26 +7,28 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.optim.swa_utils import AveragedModel
 
 from vitcli.checkpoint import Stateful, load_state, save_state
 from vitcli.config import RunConfig, num_steps
 from vitcli.data import Batch, DataSource, Order
-from vitcli.data.augment import Mix
 from vitcli.data.decoded import BadImages
 from vitcli.data.readers import some
-from vitcli.files import write_text
+from vitcli.gradients import Gradients, OutOfMemory
 from vitcli.identity import run_id
 from vitcli.looks import Looks
+from vitcli.losses import Losses, open_log
 from vitcli.optim import build_optimizer, lr_at
-from vitcli.step import build_loss
+from vitcli.sharded import Sharded, ShardedOptimizer
 from vitcli.stops import Interrupted
+from vitcli.world import World, check_processes
 
 _INDEXED_STEPS = 64
 _SAVING = 0.02  # of the time, at most: a state that takes a second is saved every 50 s at most
@@ -34,14 +36,28 @@ Observer = Callable[[dict[str, Any]], None]
 
 
 class Trainer:
-    """Trains `model` on `data`; its state is a step, the weights and the optimizer's moments."""
+    """Trains `model` on `data`; its state is a step, the weights and the optimizer's moments.
 
-    def __init__(self, config: RunConfig, model: nn.Module, data: DataSource, folder: Path) -> None:
+    In a world of several processes each has a trainer, and all of them call the same methods.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        model: nn.Module,
+        data: DataSource,
+        folder: Path,
+        world: World | None = None,
+    ) -> None:
         self.config, self.model, self.data, self.folder = config, model, data, folder
+        self.world = World() if world is None else world
+        check_processes(config, self.world.size)
         self.device = next(model.parameters()).device
+        divided = config.parallel == "fsdp" and self.world.size > 1
+        self._sharded = Sharded(model, self.world) if divided else None
         self.optimizer = build_optimizer(model, config.recipe)
         self.num_steps = num_steps(config, data.train_size)
-        self._loss = build_loss(model, config, self.num_steps)
+        self.gradients = Gradients(model, config, self.num_steps, data.num_classes, self.world)
         self.log_every = min(50, max(1, self.num_steps // 100))
         keep = config.recipe.polyak
         self._averaged: AveragedModel | None = None
@@ -51,19 +67,24 @@ class Trainer:
             )
         every = config.train.val_every or math.ceil(self.num_steps / 10)
         keeps = config.train.keep == "best"
-        self.looks = Looks(self.last, data, self.num_steps, every if keeps else None)
-        self.step, self._losses = 0, Losses()
+        self.looks = Looks(model, data, self.num_steps, every if keeps else None)
+        self.step, self.losses = 0, Losses(self.world)
         self._saved_at, self._saving_took = time.monotonic(), 0.0  # seconds
         self._batches: Iterator[Batch] | None = None
-        mixes = config.recipe.mixup > 0 or config.recipe.cutmix > 0
-        self._mix = Mix(config.recipe, data.num_classes) if mixes else None
 
     def resume(self) -> str | None:
         """Goes on from the state in the run's folder, if there is one; returns what is damaged.
 
-        Raises ValueError: the state is of another run or version, or none is whole.
+        Raises:
+            ValueError: the state is of another run or version, or none is whole.
+            RuntimeError: the processes do not see the same state.
         """
         self.step, said = load_state(self.folder, run_id(self.config), self._parts())
+        if len(set(steps := self.world.gather(self.step))) > 1:
+            raise RuntimeError(
+                f"outputs={self.config.outputs}: its states are of steps {steps}, by process; all "
+                "processes of a run need one file system"
+            )
         return said
 
     @property
@@ -74,6 +95,8 @@ class Trainer:
     @property
     def last(self) -> nn.Module:
         """Returns the model after the last step: the average of weights, if one is kept."""
+        if self._sharded is not None:
+            return self._sharded.gathered()
         return self.model if self._averaged is None else self._averaged.module
 
     def train(self, observe: Observer, stop: Callable[[], bool]) -> None:
@@ -82,26 +105,30 @@ class Trainer:
         Raises:
             Interrupted: `stop()` became true; the state was saved.
             FloatingPointError: the loss is not finite; names the step.
+            RuntimeError: a step does not fit into memory; says what would.
         """
         self.model.train()
-        log = _open_log(self.folder / "metrics.jsonl", self.step)
+        log = open_log(self.folder / "metrics.jsonl", self.step) if self.world.first else None
         checkpoint = self.config.checkpoint
         since, first = time.perf_counter(), self.step  # of what the speed is of
-        with log, self._streaming():
+        with log or nullcontext(), self._streaming():
             while self.step < self.num_steps:
-                self._losses.add(self.train_step())
+                asked = self.world.asked(stop)
+                self.losses.add(self.train_step())
                 self.step += 1
                 ended = self.step == self.num_steps
-                since += self.looks.look(self.last, self.step, ended)  # not of the step's speed
-                stopped = stop() and not ended
+                # Not of the step's speed.
+                since += self.looks.look(lambda: self.last, self.step, ended)
+                stopped = asked() and not ended
                 marked = any(self.step % n == 0 for n in (self.log_every, checkpoint.every))
                 if ended or marked:
                     images = (self.step - first) * self.config.train.batch_size
                     record = self._record(images / (time.perf_counter() - since))
-                    print(json.dumps(record), file=log, flush=True)
+                    if log is not None:
+                        print(json.dumps(record), file=log, flush=True)
                     observe(record)
                     since, first = time.perf_counter(), self.step
-                if stopped or ended or (marked and self._due()):
+                if stopped or ended or (marked and self.world.agree(self._due)):
                     self._save()
                 if stopped:
                     raise Interrupted(f"stopped after step {self.step} of {self.num_steps}")
@@ -114,9 +141,13 @@ class Trainer:
         return (wished or late) and self._saving_took <= _SAVING * since
 
     def _save(self) -> None:
-        self._finite(self._losses.values())  # a bad loss is never saved
-        began = time.monotonic()
-        save_state(self.folder, run_id(self.config), self.step, self._parts())
+        self._finite(self.losses.values())  # a bad loss is never saved
+        began, parts = time.monotonic(), self._parts()
+        if self.world.first:
+            save_state(self.folder, run_id(self.config), self.step, parts)
+        else:
+            for part in parts.values():  # whole only if all processes make it so
+                part.state_dict()
         self._saved_at = time.monotonic()
         self._saving_took = self._saved_at - began
 
@@ -127,43 +158,59 @@ class Trainer:
         finally:
             self._batches = None  # ends the worker processes
 
-    def train_step(self) -> Tensor:
-        """Returns the batch's mean loss, and moves the weights by one optimizer step.
+    def train_step(self) -> Tensor | None:
+        """Moves the weights by one step; returns this process's part of the batch's mean loss.
 
-        The mean is over the images that could be decoded.
+        The mean is over the images that could be decoded. None: the step was left out, as its
+        gradient is not finite.
 
         Raises:
-            BadImages: there is none.
+            BadImages: no image could be decoded.
+            RuntimeError: the step does not fit into memory; says what would.
         """
-        config = self.config
-        if config.recipe.dropout > 0:
-            torch.manual_seed(hash((config.seed, self.step)))
-        if self._batches is None:
-            self._batches = self.data.batches("train", self._orders())
-        size, parts, seen = config.train.batch_size, config.train.accumulate, 0
-        total = torch.zeros((), device=self.device)
-        for part, (images, labels) in enumerate(itertools.islice(self._batches, parts)):
-            if not len(images):
-                continue
-            seen += len(images)
-            share = len(images) / size
-            if self._mix is not None:
-                images, labels = self._mix(images, labels, hash((config.seed, self.step, part)))
-            loss = self._loss(images, labels) * share
-            torch.autograd.backward(loss)
-            total += loss.detach()
+        recipe, size = self.config.recipe, self.config.train.batch_size
+        if recipe.dropout > 0:  # another process draws other masks
+            other = (self.world.rank,) if self.world.rank else ()
+            torch.manual_seed(hash((self.config.seed, self.step, *other)))
+        total, mine = self._backward()
+        seen = int(self.world.sum([mine])[0]) if self.data.may_skip else size
         if seen < size:
             self._make_up(size, seen)
             total *= size / seen
-        if config.recipe.grad_clip > 0:
-            nn.utils.clip_grad_norm_(self.model.parameters(), config.recipe.grad_clip)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr_at(self.step, self.num_steps, config.recipe)
-        self.optimizer.step()
+        taken = self.config.train.on_nan == "stop" or self._is_finite()
+        if taken:
+            if recipe.grad_clip > 0:
+                nn.utils.clip_grad_norm_(self.model.parameters(), recipe.grad_clip)
+            for group in self.optimizer.param_groups:
+                group["lr"] = lr_at(self.step, self.num_steps, recipe)
+            self.optimizer.step()
+            if self._averaged is not None:
+                self._averaged.update_parameters(self.model)
         self.optimizer.zero_grad()
-        if self._averaged is not None:
-            self._averaged.update_parameters(self.model)
-        return total
+        return total if taken else None
+
+    def _is_finite(self) -> bool:
+        """Returns whether the gradient is finite; waits for the device."""
+        norm = nn.utils.get_total_norm(
+            [p.grad for p in self.model.parameters() if p.grad is not None]
+        )
+        return bool(torch.isfinite(norm.full_tensor() if isinstance(norm, DTensor) else norm))
+
+    def _backward(self) -> tuple[Tensor, int]:
+        """Returns what `Gradients.add` does, after smaller micro-batches where those asked fail."""
+        while True:
+            if self._batches is None:
+                self._batches = self.data.batches("train", self._orders())
+            parts = itertools.islice(self._batches, self.config.train.accumulate)
+            try:
+                return self.gradients.add(parts, self.step)
+            except OutOfMemory as error:
+                why = str(error)
+            self._batches = None
+            self.optimizer.zero_grad()
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            self.gradients.halve(why)
 
     def _make_up(self, size: int, seen: int) -> None:
         """Scales the gradient of `seen` images, shares of a batch of `size`, to their mean."""
@@ -180,14 +227,16 @@ class Trainer:
     def _parts(self) -> dict[str, Stateful]:
         parts: dict[str, Stateful] = {
             "model": self.model, "optimizer": self.optimizer, "data": self.data,
-            "looks": self.looks, "losses": self._losses,
+            "looks": self.looks, "losses": self.losses,
         }  # fmt: skip
+        if self._sharded is not None:
+            parts |= {"model": self._sharded, "optimizer": ShardedOptimizer(self.optimizer)}
         if self._averaged is not None:
             parts["average"] = self._averaged
         return parts
 
     def _orders(self) -> Iterator[Order]:
-        """Yields what the (micro-)batches from this step on are made of, without an end.
+        """Yields what the (micro-)batches from this step on are made of, without an end: its share.
 
         Drawn for many steps at once: a draw costs 0.5 ms.
         """
@@ -198,16 +247,19 @@ class Trainer:
             shape = (_INDEXED_STEPS * train.accumulate, -1)
             order = self.data.order(self.config.seed, step, many)
             orders = list(zip(*(entries.view(shape) for entries in order), strict=True))
-            yield from orders[row * train.accumulate :]
+            for one in orders[row * train.accumulate :]:
+                yield one if self.gradients.whole else tuple(map(self.world.share, one))
             row = 0
 
     def _record(self, images_per_s: float) -> dict[str, Any]:
-        """Returns a line of the log, of the losses since the last one."""
-        values = self._finite(self._losses.values())
-        self._losses.clear()
+        """Returns a line of the log, of the losses since the last one: null if all are left out."""
+        values = self._finite(self.losses.values())
+        self.losses.clear()
+        for theirs in self.world.gather(self.data.skipped()):
+            self.data.load_state_dict({"skipped": theirs})
         return {
             "step": self.step,
-            "loss": sum(values) / len(values),
+            "loss": sum(values) / len(values) if values else None,
             "lr": self.optimizer.param_groups[0]["lr"],
             "images_per_s": round(images_per_s, 1),
         }
@@ -223,37 +275,6 @@ class Trainer:
         return values
 
 
-class Losses:
-    """The losses since the last line of the log, a part of the state: a stop leaves no trace there.
-
-    A line is the mean over the same steps, however often the run was stopped between them.
-    """
-
-    def __init__(self) -> None:
-        self._earlier: list[float] = []
-        self._here: list[Tensor] = []
-
-    def add(self, loss: Tensor) -> None:
-        """Adds a step's loss, a tensor that nobody waits for."""
-        self._here.append(loss)
-
-    def values(self) -> list[float]:
-        """Returns all of them, and waits for the device: the only place of the loop that does."""
-        return self._earlier + (torch.stack(self._here).tolist() if self._here else [])
-
-    def clear(self) -> None:
-        """Begins the next line."""
-        self._earlier, self._here = [], []
-
-    def state_dict(self) -> dict[str, Any]:
-        """Returns the values."""
-        return {"values": self.values()}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes over the values of a run that stopped."""
-        self._earlier, self._here = list(state_dict["values"]), []
-
-
 def find_device(config: RunConfig) -> torch.device:
     """Returns the device to train on; `auto` is a GPU where there is one. Raises ValueError."""
     if config.device == "cuda" and not torch.cuda.is_available():
@@ -262,18 +283,3 @@ def find_device(config: RunConfig) -> torch.device:
     if wish == "auto":
         wish = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(wish)
-
-
-def _open_log(path: Path, step: int) -> Any:
-    """Returns the log opened for appending, without what was logged after the state's step."""
-    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
-    kept = [line for line in lines if _step(line) <= step]
-    write_text(path, "".join(line + "\n" for line in kept))
-    return path.open("a")
-
-
-def _step(line: str) -> float:
-    try:
-        return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):  # a line cut off by a crash, or not ours
-        return math.inf

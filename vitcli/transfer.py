@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from vitcli.models import build_model
 from vitcli.models.convert import Checkpoint, Preprocess, read
 from vitcli.rules import OWN, validate
 from vitcli.trainer import Trainer
+from vitcli.world import World
 
 _STREAM = 0xDE5  # of this module's random numbers
 
@@ -105,6 +107,7 @@ def pick_lr(
     folder: Path,
     stop: Callable[[], bool],
     say: Callable[[str], None],
+    world: World,
 ) -> dict[str, Any]:
     """Returns the rate of finetune.lr_grid that is best on a dev split, and what each one reached.
 
@@ -119,13 +122,12 @@ def pick_lr(
     tried = []
     for lr in config.finetune.lr_grid:
         trial = folder / "lr_grid" / f"{lr:g}"
-        if not (trial / "dev.json").exists():
-            write_record(
-                trial / "dev.json",
-                {"lr": lr, "top1": _dev_top1(config, lr, fresh(), split, trial, stop, say)},
-            )
-            drop_state(trial)
-        tried.append(_tried(trial / "dev.json"))
+        if not world.agree((trial / "dev.json").exists):
+            found = _dev_top1(config, lr, fresh(), split, trial, stop, say, world)
+            if world.first:
+                write_record(trial / "dev.json", {"lr": lr, "top1": found})
+                drop_state(trial)
+        tried.append(world.agree(partial(_tried, trial / "dev.json")))
         say(f"rate {lr:g}: top-1 {tried[-1]['top1']} on a dev split of {split.val_size}")
     finite = [entry for entry in tried if entry["top1"] is not None]
     if not finite:
@@ -149,9 +151,11 @@ def _dev_top1(
     folder: Path,
     stop: Callable[[], bool],
     say: Callable[[str], None],
+    world: World,
 ) -> float | None:
     """Returns the dev split's top-1 after training at `lr`; None if the loss was not finite."""
-    trainer = Trainer(replace(config, recipe=replace(config.recipe, lr=lr)), model, split, folder)
+    one = replace(config, recipe=replace(config.recipe, lr=lr))
+    trainer = Trainer(one, model, split, folder, world)
     if (damaged := trainer.resume()) is not None:
         say(damaged)
     try:
@@ -166,6 +170,7 @@ class DevSplit(DataSource):
 
     def __init__(self, data: DataSource, share: float, seed: int) -> None:
         self._data, self.device, self.num_classes = data, data.device, data.num_classes
+        self.may_skip = data.may_skip
         order = bits(seed, _STREAM, torch.arange(data.train_size)).argsort()
         held = max(1, round(share * data.train_size))
         self._held, self._kept = order[:held].to(data.device), order[held:].to(data.device)

@@ -40,6 +40,8 @@ class Decoding(DataSource):
     An image that cannot be decoded is left out of its batch, which is then smaller.
     """
 
+    may_skip: bool = True
+
     def __init__(self, config: DataConfig, device: torch.device) -> None:
         self._config, self._target = config, device
         self.device = torch.device("cpu")  # of orders: they go to workers, not to a GPU

@@ -30,6 +30,7 @@ class DataSource(Protocol):
     train_size: int
     val_size: int
     device: torch.device
+    may_skip: bool = False  # images of a batch: those that cannot be decoded
 
     def train_batch(self, index: Tensor, draw: Tensor | None = None) -> Batch:
         """Returns the training images and labels at `index`."""

@@ -29,5 +29,11 @@ def build_model(config: RunConfig, img_size: tuple[int, int], num_classes: int) 
         net: nn.Module = build_bit(model.layers, model.width, model.root, num_classes)
         return net
     return VisionTransformer(
-        model, config.pos_emb, config.stem, img_size, num_classes, config.recipe.dropout
+        model,
+        config.pos_emb,
+        config.stem,
+        img_size,
+        num_classes,
+        config.recipe.dropout,
+        config.recompute,
     )

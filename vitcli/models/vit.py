@@ -19,6 +19,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from vitcli.config import ModelConfig, PosEmbConfig, StemConfig, backbone_stride
 from vitcli.models import pos_emb as positions
@@ -151,6 +152,7 @@ class VisionTransformer(nn.Module):
         img_size: height and width of the images, in pixels.
         num_classes: width of the logits; 0: no head, the representation is what comes out.
         dropout: share of values dropped in training, in [0, 1).
+        recompute: keep of a block its input only, and compute it again in the backward pass.
 
     Source: paper, section 3.1, D.3 (pooling) and D.4 (position embedding).
     """
@@ -171,8 +173,10 @@ class VisionTransformer(nn.Module):
         img_size: tuple[int, int],
         num_classes: int,
         dropout: float = 0.0,
+        recompute: bool = False,
     ) -> None:
         super().__init__()
+        self.recompute = recompute
         dim, patch, has_class = model.embed_dim, model.patch_size, model.pool == "token"
         self.embed_dim = dim
         self.pool = model.pool
@@ -222,7 +226,10 @@ class VisionTransformer(nn.Module):
                 x_BND = x_BND + table_ND
             if i == 0:
                 x_BND = self.dropout(x_BND)
-            x_BND = block(x_BND, rel_keys_NNd)
+            if self.recompute and torch.is_grad_enabled():
+                x_BND = checkpoint(block, x_BND, rel_keys_NNd, use_reentrant=False)
+            else:
+                x_BND = block(x_BND, rel_keys_NNd)
         y_BND: Tensor = self.norm(x_BND)
         return y_BND
 

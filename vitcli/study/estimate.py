@@ -17,6 +17,7 @@ from rich.text import Text
 from vitcli.analysis.results import read_results
 from vitcli.config import FinetuneConfig, RunConfig
 from vitcli.evals import EVALUATORS
+from vitcli.memory import needed
 from vitcli.perf import train_flops
 from vitcli.progress import duration
 from vitcli.study.board import rows
@@ -66,7 +67,9 @@ def given_speed(overrides: Sequence[str]) -> tuple[float | None, list[str]]:
     return speed, rest
 
 
-def estimate(plan: Plan, given: float | None = None, timed: bool = False) -> Group:
+def estimate(
+    plan: Plan, given: float | None = None, timed: bool = False, processes: int = 1
+) -> Group:
     """Returns the plan as a table: a row a source and a cell, with its cost and its runs.
 
     Trains nothing and needs no data.
@@ -74,12 +77,15 @@ def estimate(plan: Plan, given: float | None = None, timed: bool = False) -> Gro
     Args:
         given: FLOP/s of the device to estimate for; else, what finished runs did.
         timed: time a few steps of each model whose speed is not known otherwise.
+        processes: that train a run together.
     """
     study, large = plan.study, plan.study.scale == "paper"
     table = Table(title=f"{study.title} ({study.scale})", title_justify="left")
     table.add_column("cell", no_wrap=True)
     amount = "exaFLOPs a run" if large else "FLOPs a run"
-    for heading in ("parameters", amount, "runs", "done", "to go"):
+    on_gpu = study.scale != "laptop"
+    memory = ["memory"] if on_gpu or processes > 1 else []  # nothing to think of for small models
+    for heading in ("parameters", amount, *memory, "runs", "done", "to go"):
         table.add_column(heading, justify="right", no_wrap=True)
     seen = {} if given else _seen(plan)
     todo, counted, flops, seconds = set(missing(plan)), set[str](), 0.0, list[float | None]()
@@ -93,12 +99,26 @@ def estimate(plan: Plan, given: float | None = None, timed: bool = False) -> Gro
         size = f"{of_run.training / 1e18:,.4g}" if large else f"{of_run.training:.3g}"
         to_go = "?" if seconds[-1] is None else duration(seconds[-1])
         counts = (str(len(runs)), str(len(runs) - left))
-        table.add_row(name, f"{of_run.parameters:,}", size, *counts, to_go)
-    lines = [study.setting, f"{len(todo)} of {len(plan.configs)} runs to go"]
+        needs = [_memory(plan.configs[its[0]], processes, on_gpu)] if memory else []
+        table.add_row(name, f"{of_run.parameters:,}", size, *needs, *counts, to_go)
+    lines = [study.setting]
+    if memory:
+        lines.append(f"memory of a process, {processes} a run, to train a ViT; not of a ResNet")
+    lines.append(f"{len(todo)} of {len(plan.configs)} runs to go")
     if todo:
         lines[-1] += f": {flops:.3g} FLOPs, evaluations included"
         lines.append(_total(plan, seconds, given))
     return Group(table, *map(Text, lines))
+
+
+def _memory(config: RunConfig, processes: int, on_gpu: bool) -> str:
+    """Returns what each process needs to train, as far as it is written out (memory.py)."""
+    bf16 = config.train.precision == "bf16" or (config.train.precision == "auto" and on_gpu)
+    micro = -(-config.train.batch_size // (config.train.accumulate * processes))
+    bytes_ = needed(config, micro, processes, bf16)
+    if bytes_ is None:
+        return "--"
+    return f"{bytes_ / 1e9:.3g} GB" if bytes_ >= 1e9 else f"{bytes_ / 1e6:.0f} MB"
 
 
 def _seen(plan: Plan) -> dict[str, float]:

@@ -13,12 +13,16 @@ from typing import Any
 
 from vitcli.argv import quoted
 from vitcli.compose import conf_dir, one_line_errors
-from vitcli.perf import cores
+from vitcli.config import choose
+from vitcli.machine import cores
 from vitcli.status import Status, read_status
 from vitcli.stops import stops
 from vitcli.study import slurm
 from vitcli.study.job import STOP, job
 from vitcli.study.plan import Plan
+
+_EXTRAS = {"ray": "ray", "submitit_local": "cluster", "submitit_slurm": "cluster"}
+_RAY_CPUS = "hydra.launcher.ray.remote.num_cpus"  # of a run
 
 
 def launch(plan: Plan, hydra_overrides: Sequence[str] = (), detach: bool = False) -> bool:
@@ -34,8 +38,8 @@ def launch(plan: Plan, hydra_overrides: Sequence[str] = (), detach: bool = False
     Raises:
         ValueError: detach without a cluster, or the cluster refuses the jobs.
     """
-    given = [o.partition("=")[2] for o in hydra_overrides if o.startswith("hydra/launcher=")]
-    on_slurm = any(launcher in slurm.LAUNCHERS for launcher in given)
+    launcher = _chosen(hydra_overrides)
+    on_slurm = launcher in slurm.LAUNCHERS
     if detach and not on_slurm:
         raise ValueError("--detach: only jobs of a cluster go on alone (hydra/launcher=slurm)")
     with _stopping(plan) as stopped:
@@ -112,12 +116,7 @@ def _multirun(plan: Plan, runs: list[str], most: int, hydra_overrides: Sequence[
     import hydra
 
     sys.argv = ["vitcli ablate", "-m", f"folder={quoted(plan.folder)}", "run=" + ",".join(runs)]
-    if not any(o.startswith("hydra/launcher=") for o in hydra_overrides):
-        parallel = at_once(plan, most)
-        threads = cores() // parallel
-        sys.argv += [f"threads={threads}", f"hydra.launcher.n_jobs={parallel}"]
-        sys.argv += [f"launcher={os.getpid()}"]
-    sys.argv += hydra_overrides
+    sys.argv += [*_shared_out(plan, len(runs), most, hydra_overrides), *hydra_overrides]
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     try:
         with one_line_errors():
@@ -128,6 +127,42 @@ def _multirun(plan: Plan, runs: list[str], most: int, hydra_overrides: Sequence[
         # import too.
         if not died and not (plan.folder / STOP).exists():
             raise
+
+
+def _chosen(hydra_overrides: Sequence[str]) -> str:
+    """Returns the launcher that was asked for. Raises ValueError if it is not installed here."""
+    from hydra.core.config_store import ConfigStore
+    from hydra.core.plugins import Plugins
+
+    given = [o.partition("=")[2] for o in hydra_overrides if o.startswith("hydra/launcher=")]
+    launcher = given[-1] if given else "local"
+    Plugins.instance()  # registers those of packages
+    theirs = (Path(name).stem for name in ConfigStore.instance().list("hydra/launcher"))
+    known = {path.stem for path in (conf_dir() / "hydra/launcher").glob("*.yaml")}.union(theirs)
+    if launcher in _EXTRAS and launcher not in known:
+        extra = _EXTRAS[launcher]
+        raise ValueError(f"hydra/launcher={launcher}: it needs pip install 'vitcli[{extra}]'")
+    choose("hydra/launcher", launcher, sorted(known))
+    return launcher
+
+
+def _shared_out(plan: Plan, runs: int, most: int, hydra_overrides: Sequence[str]) -> list[str]:
+    """Returns the overrides that give each job its share of the cores, as its launcher packs them.
+
+    Ray gives what it is asked for, and submitit_local starts all jobs at once.
+    """
+    given = dict(o.split("=", 1) for o in hydra_overrides if "=" in o)
+    launcher = _chosen(hydra_overrides)
+    if launcher == "ray":
+        asked = given.get(_RAY_CPUS, "1")
+        return [f"threads={max(1, int(float(asked)))}", f"++{_RAY_CPUS}={asked}"]
+    if launcher == "submitit_local":
+        return [f"threads={max(1, cores() // runs)}"]
+    if launcher not in ("local", "joblib"):
+        return []
+    parallel = int(given.get("hydra.launcher.n_jobs", at_once(plan, most)))
+    threads = max(1, cores() // parallel) if parallel > 0 else 1  # joblib's -1: as many as cores
+    return [f"threads={threads}", f"hydra.launcher.n_jobs={parallel}", f"launcher={os.getpid()}"]
 
 
 @contextmanager

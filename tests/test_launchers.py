@@ -1,0 +1,104 @@
+"""Launchers of a study but SLURM: which there are, how they share the cores, and Ray."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from helpers import ROOT, Ended
+
+from vitcli.study.launch import _shared_out
+from vitcli.study.plan import make_plan
+
+STUDY = """
+title: Two
+metric: val/top1
+seeds: [0]
+rows: {a: {label: A, overrides: [pos_emb=none]}, b: {label: B, overrides: [pos_emb=learned_1d]}}
+columns: {c: {label: C}}
+paper: {where: nowhere, metric: none}
+claims: []
+scales: {laptop: {}}
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> str:
+    (tmp_path / "own" / "study").mkdir(parents=True)
+    (tmp_path / "own" / "study" / "two.yaml").write_text(STUDY)
+    return str(tmp_path / "own")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], {"threads": "4", "hydra.launcher.n_jobs": "2"}),
+        (["hydra/launcher=local"], {"threads": "4", "hydra.launcher.n_jobs": "2"}),
+        (["hydra.launcher.n_jobs=1"], {"threads": "8", "hydra.launcher.n_jobs": "1"}),
+        (["hydra.launcher.n_jobs=-1"], {"threads": "1", "hydra.launcher.n_jobs": "-1"}),
+        (["hydra/launcher=submitit_local"], {"threads": "4"}),
+        (["hydra/launcher=basic"], {}),
+    ],
+)
+def test_the_runs_of_a_launcher_share_the_cores(
+    own: str,
+    tiny: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    expected: dict[str, str],
+) -> None:
+    monkeypatch.setattr("vitcli.study.launch.cores", lambda: 8)
+    few = [o for o in tiny if not o.startswith(("model.depth", "threads"))]
+    plan = make_plan("two", [*few, "device=cpu"], Path(own))
+    found = dict(o.split("=", 1) for o in _shared_out(plan, 2, 2, words))
+    found.pop("launcher", None)
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("launcher", "said"),
+    [
+        ("lcoal", "hydra/launcher=lcoal: choose from basic, joblib, local, slurm, submitit_local"),
+        ("ray", "hydra/launcher=ray: it needs pip install 'vitcli[ray]'"),
+    ],
+)
+def test_a_launcher_that_is_not_there_is_named(
+    vitcli: Callable[..., Ended], own: str, tiny: list[str], launcher: str, said: str
+) -> None:
+    few = [o for o in tiny if not o.startswith("model.depth")]
+    ended = vitcli("ablate", "two", "--config-dir", own, *few, f"hydra/launcher={launcher}")
+    assert ended.code == 2
+    assert ended.err.startswith(f"vitcli: {said}")
+    assert ended.err.count("\n") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_ray_gives_the_table_of_this_machine(
+    vitcli: Callable[..., Ended], own: str, tiny: list[str], tmp_path: Path
+) -> None:
+    few = [o for o in tiny if not o.startswith(("model.depth", "outputs"))]
+    words = ["ablate", "two", "--config-dir", own, *few]
+    here = vitcli(*words, f"outputs={tmp_path / 'here'}", "hydra/launcher=basic")
+    assert here.code == 0, here.err
+    there = subprocess.run(
+        [os.environ["RAY_PYTHON"], "-m", "vitcli", *words, f"outputs={tmp_path / 'ray'}",
+         "hydra/launcher=ray"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )  # fmt: skip
+    assert there.returncode == 0, there.stderr
+
+    def metrics(place: str) -> dict[str, object]:
+        paths = (tmp_path / place / "runs").glob("*/result.json")
+        return {path.parent.name: json.loads(path.read_text())["metrics"] for path in paths}
+
+    assert metrics("ray") == metrics("here")
+    assert len(metrics("ray")) == 2

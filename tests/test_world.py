@@ -1,0 +1,226 @@
+"""One run in several processes: the losses of one process, whatever ends one of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from helpers import ROOT, Ended, wait_for
+from PIL import Image
+
+from vitcli.compose import compose
+from vitcli.identity import run_id
+from vitcli.machine import Place, cores, meeting_point, place
+from vitcli.run import run
+from vitcli.status import read_status
+from vitcli.world import World, check_processes
+
+TINY = (
+    "data.size=256 data.val_size=64 data.num_classes=8 train.steps=8 train.batch_size=16 "
+    "evals.draws=2 model.depth=2 train.precision=fp32 compile=off recipe.lr=1e-3 threads=1"
+)
+
+
+def torchrun(*command: str, cwd: Path) -> subprocess.Popen[str]:
+    """Starts two processes of a run."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
+         *command],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )  # fmt: skip
+
+
+def ended(process: subprocess.Popen[str]) -> Ended:
+    out, _ = process.communicate(timeout=200)
+    return Ended(process.returncode, out, out)
+
+
+def log(folder: Path) -> list[Any]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def images(place: Path) -> Path:
+    """Writes 8 images of each of two classes for training and 4 for validation; two are broken."""
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 8), ("val", 4)):
+        for name in ("a", "b"):
+            (place / part / name).mkdir(parents=True)
+            for i in range(count):
+                pixels = rng.integers(0, 256, (20, 20, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(place / part / name / f"{i}.png")
+    for broken in ("a/3.png", "b/5.png"):
+        (place / "train" / broken).write_bytes(b"no image")
+    return place
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_losses_of_one(tmp_path: Path) -> None:
+    own = images(tmp_path / "images")
+    files = (
+        f"data=imagefolder data.path={own} data.size=16 data.val_size=8 data.num_classes=2 "
+        "data.img_size=16 data.max_bad=2 data.workers=0 evals=upstream train.batch_size=8"
+    )
+    variants = {
+        "ddp": TINY,
+        "fsdp": f"{TINY} seed=1 parallel=fsdp recompute=true recipe.grad_clip=0.5",
+        "sgd": f"{TINY} seed=2 parallel=fsdp recipe.optimizer=sgd pos_emb=relative",
+        "parts": f"{TINY} seed=3 train.accumulate=2 recipe.mixup=0.5 recipe.polyak=0.9",
+        "best": f"{TINY} seed=4 train.keep=best train.on_nan=skip train.batch_size=15",
+        "broken images": f"{TINY} seed=5 {files}",
+    }
+    several = ended(
+        torchrun(str(ROOT / "tests/several.py"), str(tmp_path / "two"), *variants.values(),
+                 cwd=tmp_path)
+    )  # fmt: skip
+    assert several.code == 0, several.out
+    for name, words in variants.items():
+        alone = run(compose([*words.split(), f"outputs={tmp_path / 'one'}"]), quiet=True)
+        both = tmp_path / "two/runs" / alone.folder.name
+        result = json.loads((both / "result.json").read_text())
+        assert result["env"]["processes"] == 2, name
+        assert result["skipped"] == alone.result["skipped"], name
+        for ours, theirs in zip(log(both), log(alone.folder), strict=True):
+            assert ours["step"] == theirs["step"]
+            assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-6), (name, ours)
+        for metric in ("val/loss", "train/loss"):
+            expected = alone.result["metrics"][metric]
+            assert result["metrics"][metric] == pytest.approx(expected, rel=1e-4), name
+
+
+@pytest.mark.slow
+def test_a_run_of_two_processes_is_stopped_killed_and_ended_by_one(tmp_path: Path) -> None:
+    words = [*TINY.replace("train.steps=8", "train.steps=300").split(), "checkpoint.every=20"]
+    config = compose([*words, f"outputs={tmp_path / 'two'}"])
+    folder = tmp_path / "two/runs" / run_id(config)
+    command = ["-m", "vitcli", "train", *words, f"outputs={tmp_path / 'two'}"]
+
+    def past(step: int) -> bool:
+        return bool(read_status(folder).get("step", 0) >= step)
+
+    stopped = torchrun(*command, "parallel=fsdp", cwd=tmp_path)
+    wait_for(lambda: past(30))
+    os.kill(stopped.pid, signal.SIGTERM)  # torchrun hands it on
+    ended(stopped)
+    status = read_status(folder)
+    assert status["state"] == "interrupted"
+    killed = torchrun(*command, cwd=tmp_path)
+    wait_for(lambda: past(status["step"] + 50))
+    children = Path(f"/proc/{killed.pid}/task/{killed.pid}/children").read_text().split()
+    other = next(pid for pid in children if int(pid) != read_status(folder)["pid"])
+    os.kill(int(other), signal.SIGKILL)
+    out, _ = killed.communicate(timeout=60)
+    assert killed.returncode == 1
+    assert "process 0 of 2: " in out
+    assert "another of 2 ended: killed, or out of memory" in out
+    assert read_status(folder)["state"] == "failed"
+    assert "ended: killed" in read_status(folder)["error"]
+    run(config, quiet=True)
+    alone = run(compose([*words, f"outputs={tmp_path / 'one'}"]), quiet=True)
+    found = [(line["step"], line["loss"]) for line in log(folder)]
+    expected = [(line["step"], line["loss"]) for line in log(alone.folder)]
+    assert [step for step, _ in found] == [step for step, _ in expected]
+    assert np.allclose([x for _, x in found], [x for _, x in expected], rtol=1e-3)
+    assert not list((folder / "checkpoints").glob("state*"))
+
+
+@pytest.mark.slow
+def test_an_error_of_one_process_ends_the_others_and_is_shown(tmp_path: Path) -> None:
+    script = tmp_path / "fails.py"
+    script.write_text(
+        "import sys\n"
+        "from vitcli import trainer\n"
+        "from vitcli.cli import main\n"
+        "from vitcli.machine import place\n"
+        "step = trainer.Trainer.train_step\n"
+        "def fails(self):\n"
+        "    if self.step == 5 and place().rank == 1:\n"
+        "        raise OSError('no space left on device')\n"
+        "    return step(self)\n"
+        "trainer.Trainer.train_step = fails\n"
+        "main()\n"
+    )
+    outputs = tmp_path / "outputs"
+    failed = ended(
+        torchrun(str(script), "train", *TINY.split(), f"outputs={outputs}", cwd=tmp_path)
+    )
+    assert failed.code == 1
+    assert "vitcli, process 1 of 2: OSError: no space left on device" in failed.out
+    (folder,) = (outputs / "runs").iterdir()
+    assert read_status(folder)["error"] == ("Parted: process 1 of 2 ended: no space left on device")
+
+
+def test_a_study_is_not_started_by_several_processes(
+    vitcli: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1"}.items():
+        monkeypatch.setenv(name, value)
+    refused = vitcli("ablate", "pos-emb")
+    assert refused.code == 2
+    assert refused.err.startswith("vitcli, process 1 of 2: ablate: 2 processes were started")
+    assert refused.err.count("\n") == 1
+
+
+def test_the_place_is_what_torchrun_or_srun_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TORCHELASTIC_RUN_ID", "SLURM_STEP_NUM_TASKS", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    assert place() == Place(0, 1, 0, 1)
+    monkeypatch.setenv("SLURM_PROCID", "5")  # of a batch script: no step of several tasks
+    assert place() == Place(0, 1, 0, 1)
+    slurm = {"STEP_NUM_TASKS": "6", "LOCALID": "1", "STEP_TASKS_PER_NODE": "2(x3)"}
+    for name, value in slurm.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    assert place() == Place(5, 6, 1, 2)
+    elastic = {"TORCHELASTIC_RUN_ID": "x", "RANK": "3", "WORLD_SIZE": "4"}
+    for name, value in (elastic | {"LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}).items():
+        monkeypatch.setenv(name, value)
+    assert place() == Place(3, 4, 1, 2)
+    monkeypatch.setenv("MASTER_ADDR", "node7")
+    monkeypatch.setenv("MASTER_PORT", "1234")
+    assert meeting_point() == ("node7", 1234)
+    monkeypatch.setattr("joblib.cpu_count", lambda: 9)
+    monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
+    monkeypatch.delenv("SLURM_CPUS_ON_NODE", raising=False)
+    assert cores() == 4  # torchrun's two share them
+
+
+def test_each_row_is_one_process_s_and_alone_all_is_trivial() -> None:
+    rows = torch.arange(7)
+    shares = [World(Place(rank, 3)).share(rows) for rank in range(3)]
+    assert torch.equal(torch.cat(shares).sort().values, rows)
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+    alone = World()
+    assert alone.share(rows) is rows
+    assert alone.sum([1.5]) == [1.5]
+    assert alone.agree(lambda: "x") == "x"
+    assert alone.gather("x") == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("words", "refused"),
+    [
+        ("train.batch_size=4 train.accumulate=4", "micro-batches of 1 images for 2 processes"),
+        ("train.auto_batch=true", "train.auto_batch=true with 2 processes"),
+        ("parallel=fsdp model=bit_nano pos_emb=none", "parallel=fsdp with model.family=resnet"),
+        ("parallel=fsdp recipe.polyak=0.9", "parallel=fsdp with recipe.polyak=0.9"),
+        ("parallel=fsdp train.keep=best", "parallel=fsdp with train.keep=best"),
+        ("parallel=fsdp compile=on", "parallel=fsdp with compile=on"),
+    ],
+)
+def test_what_several_processes_cannot_do_is_refused(words: str, refused: str) -> None:
+    config = compose(words.split())
+    check_processes(config, 1)
+    with pytest.raises(ValueError, match=refused):
+        check_processes(config, 2)
