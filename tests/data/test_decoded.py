@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 from collections.abc import Callable
@@ -389,3 +390,19 @@ def test_the_identity_has_the_path_unless_the_set_is_named() -> None:
 def test_settings_that_make_no_sense(overrides: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         compose(overrides)
+
+
+def test_workers_without_shared_memory_are_one_line_and_no_hang(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = images_of(folder, workers=2)
+    monkeypatch.setattr("vitcli.data.decoded._SHARED", str(tmp_path))
+    full = os.statvfs_result((4096, 4096, 100, 0, 0, 0, 0, 0, 0, 255))
+    monkeypatch.setattr("os.statvfs", lambda path: full)
+    with pytest.raises(
+        RuntimeError, match=r"^data.workers=2: their batches need 0.0123 MB of "
+    ) as e:
+        next(iter(data.batches("train", [(torch.arange(4),)])))
+    assert "0 MB are free; enlarge it (docker run --shm-size=1g) or data.workers=0" in str(e.value)
+    alone = images_of(folder)  # decodes here
+    assert len(next(iter(alone.batches("train", [(torch.arange(4),)])))[0]) == 4

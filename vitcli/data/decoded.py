@@ -6,8 +6,10 @@ run goes on in mid-epoch with any number of them.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import multiprocessing
+import os
 import signal
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,6 +27,9 @@ from vitcli.data.source import Batch, DataSource, Order, Part
 from vitcli.data.subsets import balanced_order
 
 _log = logging.getLogger(__name__)
+_SHARED = "/dev/shm"
+_AHEAD = 2  # batches of a worker that wait: DataLoader's own default
+_PATIENCE_SECONDS = 600.0  # for a batch: of a worker that died, or found no memory later on
 Bad = list[tuple[str, str]]  # names of images that cannot be decoded, and why
 Made = tuple[Tensor, Tensor, Bad]  # bytes, labels
 _Picked = tuple[list[int], list[int] | None]  # positions in a part, and their draws
@@ -57,12 +62,18 @@ class Decoding(DataSource):
 
     def _loaded(self, dataset: Dataset[Made], orders: Iterable[Any]) -> Iterator[Batch]:
         """Yields the batch that `dataset` makes of each order, made by data.workers processes."""
+        workers, orders = self._config.workers, iter(orders)
+        first = list(itertools.islice(orders, 1))
+        if workers and first:
+            height, width = self._config.height_width
+            _check_shared(workers, len(first[0][0]) * 3 * height * width)
         loader = DataLoader(
             dataset,
             batch_size=None,  # an order is a batch
-            sampler=orders,
-            num_workers=self._config.workers,
-            multiprocessing_context=_context() if self._config.workers else None,
+            sampler=itertools.chain(first, orders),
+            num_workers=workers,
+            timeout=_PATIENCE_SECONDS if workers else 0,
+            multiprocessing_context=_context() if workers else None,
             collate_fn=_unchanged,
             pin_memory=self._target.type == "cuda",
             worker_init_fn=_leave_signals_to_the_parent,
@@ -211,6 +222,22 @@ def decode_all(
     # Decoded images are (H, W, 3) in memory: to stack them so takes 14 us each, not 50.
     pixels = torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
     return pixels[: len(kept)], kept, bad
+
+
+def _check_shared(workers: int, batch: int) -> None:
+    """Raises RuntimeError if the workers' batches, of so many bytes each, do not fit into /dev/shm.
+
+    They would wait for room, and this process for them.
+    """
+    if not os.path.isdir(_SHARED):
+        return
+    there = os.statvfs(_SHARED)
+    free, need = there.f_bavail * there.f_frsize, workers * _AHEAD * batch
+    if free < need:
+        raise RuntimeError(
+            f"data.workers={workers}: their batches need {need / 1e6:.3g} MB of {_SHARED}, where "
+            f"{free / 1e6:.3g} MB are free; enlarge it (docker run --shm-size=1g) or data.workers=0"
+        )
 
 
 def _context() -> str:
