@@ -162,6 +162,14 @@ def test_an_error_of_one_process_ends_the_others_and_is_shown(tmp_path: Path) ->
     assert read_status(folder)["error"] == ("Parted: process 1 of 2 ended: no space left on device")
 
 
+def test_processes_of_different_runs_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(Place(0, 2))
+    monkeypatch.setattr(world, "gather", lambda run: [run, "nano-s1-b"])
+    world.check_same("nano-s1-b")
+    with pytest.raises(ValueError, match="of 2 runs, nano-s0-a, nano-s1-b among them: give all"):
+        world.check_same("nano-s0-a")
+
+
 def test_a_study_is_not_started_by_several_processes(
     vitcli: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -62,6 +62,7 @@ def run(config: RunConfig, quiet: bool = False) -> Outcome:
     folder = Path(config.outputs) / "runs" / run_id(config)
     device = find_device(config)
     with join(device) as world:
+        world.check_same(folder.name)
         done = world.agree(lambda: _finished(folder, config))
         if done is not None:
             return Outcome(folder, done, trained=False)

@@ -173,7 +173,9 @@ class Trainer:
             other = (self.world.rank,) if self.world.rank else ()
             torch.manual_seed(hash((self.config.seed, self.step, *other)))
         total, mine = self._backward()
-        seen = int(self.world.sum([mine])[0]) if self.data.may_skip else size
+        seen = mine
+        if self.world.size > 1:
+            seen = int(self.world.sum([mine])[0]) if self.data.may_skip else size
         if seen < size:
             self._make_up(size, seen)
             total *= size / seen

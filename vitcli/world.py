@@ -109,6 +109,15 @@ class World:
         dist.all_gather_object(values, value)
         return values
 
+    def check_same(self, run: str) -> None:
+        """Raises ValueError if the processes are not of one run: srun starts any command."""
+        if len(runs := set(self.gather(run))) > 1:
+            raise ValueError(
+                f"{self.size} processes were started together, for one run, but they are of "
+                f"{len(runs)} runs, {', '.join(sorted(runs)[:2])} among them: give all the same "
+                "settings, or each a step of its own (srun --ntasks 1)"
+            )
+
     def joined(self, model: nn.Module, loss: Loss) -> Loss:
         """Returns the loss, whose gradients are then the mean over the processes.
 
