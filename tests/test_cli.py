@@ -153,3 +153,17 @@ def test_the_wheel_works_from_an_empty_folder(tmp_path: Path, tiny: list[str]) -
     few = [o for o in tiny if not o.startswith("outputs=")]
     subprocess.run([*command, "train", *few], cwd=empty, check=True, capture_output=True)
     assert len(list(empty.glob("outputs/runs/*/result.json"))) == 1
+
+
+def test_ctrl_c_while_a_report_is_written_is_one_line(
+    vitcli: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def stopped(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vitcli.report.build.write_report", stopped)
+    monkeypatch.setattr("vitcli.report.build.write_index", stopped)
+    monkeypatch.setattr("vitcli.study.plan.newest", lambda study, outputs: tmp_path)
+    one, every = vitcli("report", "pos-emb"), vitcli("report", "--all")
+    assert (one.code, one.err) == (130, "vitcli: stopped; the report was not written\n")
+    assert (every.code, every.err) == (130, "vitcli: stopped; not all reports were written\n")

@@ -60,17 +60,22 @@ def test_the_runs_of_a_launcher_share_the_cores(
 
 
 @pytest.mark.parametrize(
-    ("launcher", "said"),
+    ("words", "said"),
     [
-        ("lcoal", "hydra/launcher=lcoal: choose from basic, joblib, local, slurm, submitit_local"),
-        ("ray", "hydra/launcher=ray: it needs pip install 'vitcli[ray]'"),
+        (
+            "hydra/launcher=lcoal",
+            "hydra/launcher=lcoal: choose from basic, joblib, local, slurm, submitit_local",
+        ),
+        ("hydra/launcher=ray", "hydra/launcher=ray: it needs pip install 'vitcli[ray]'"),
+        ("hydra.launcher.n_jobs=0", "hydra.launcher.n_jobs=0: a whole number from 1, or -1"),
+        ("hydra.launcher.n_jobs=x", "hydra.launcher.n_jobs=x: a whole number from 1, or -1"),
     ],
 )
 def test_a_launcher_that_is_not_there_is_named(
-    vitcli: Callable[..., Ended], own: str, tiny: list[str], launcher: str, said: str
+    vitcli: Callable[..., Ended], own: str, tiny: list[str], words: str, said: str
 ) -> None:
     few = [o for o in tiny if not o.startswith("model.depth")]
-    ended = vitcli("ablate", "two", "--config-dir", own, *few, f"hydra/launcher={launcher}")
+    ended = vitcli("ablate", "two", "--config-dir", own, *few, words)
     assert ended.code == 2
     assert ended.err.startswith(f"vitcli: {said}")
     assert ended.err.count("\n") == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -258,6 +259,10 @@ def test_a_user_s_study_runs_reports_and_answers_from_files(
     planned = vitcli("plan", *arguments)
     assert planned.code == 0
     assert "4 of 4 runs to go" in " ".join(planned.out.split())
+    assert "memory" not in planned.out
+    shared = vitcli("plan", *arguments, "--processes", "2")
+    assert "memory of a process, 2 a run, to train a ViT" in " ".join(shared.out.split())
+    assert re.search(r"\d MB", shared.out)
     assert not (tmp_path / "outputs").exists()
     ended = vitcli("ablate", *arguments)
     assert ended.code == 0, ended.err

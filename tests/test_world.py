@@ -166,7 +166,7 @@ def test_processes_of_different_runs_are_refused(monkeypatch: pytest.MonkeyPatch
     world = World(Place(0, 2))
     monkeypatch.setattr(world, "gather", lambda run: [run, "nano-s1-b"])
     world.check_same("nano-s1-b")
-    with pytest.raises(ValueError, match="of 2 runs, nano-s0-a, nano-s1-b among them: give all"):
+    with pytest.raises(ValueError, match="of 2 runs, nano-s0-a, nano-s1-b among them"):
         world.check_same("nano-s0-a")
 
 

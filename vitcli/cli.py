@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from vitcli import cli_jobs
-from vitcli.cli_jobs import Outputs, Study
+from vitcli.cli_jobs import Study, say, show_report, stoppable
 from vitcli.machine import check_alone, place
 
 # Before torch is loaded. Threads that spin long while they wait starve the one they wait for where
@@ -98,18 +98,19 @@ def ablate(
         with watch(plan.folder):
             finished = launch(plan, hydra, detach)
         if not finished:
-            _say(f"stopped; the same command goes on from there ({len(missing(plan))} runs left)")
+            say(f"stopped; the same command goes on from there ({len(missing(plan))} runs left)")
             raise typer.Exit(130)
     if detach and (left := missing(plan)):
         print(f"{len(left)} runs are queued or wait for those; report: without --detach")
         return
-    _show_report(write_report(plan.folder, plan.outputs / "runs"))
+    with stoppable("the report was not written; `vitcli report` writes it from the same files"):
+        show_report(write_report(plan.folder, plan.outputs / "runs"))
     undone = [run for run in states(plan.folder).values() if run.state != "done"]
     for run in undone:
         if run.state == "running":
-            _say(f"{run.id} is {by_whom(run.status)}: the same command goes on when it has ended")
+            say(f"{run.id} is {by_whom(run.status)}: the same command goes on when it has ended")
         else:
-            _say(f"{run.id}: {run.state}: {run.error or 'no result'}")
+            say(f"{run.id}: {run.state}: {run.error or 'no result'}")
     if undone:
         raise typer.Exit(1)
 
@@ -120,7 +121,9 @@ def plan(
     overrides: Overrides = None,
     config_dir: ConfigDir = None,
     time: Annotated[bool, typer.Option("--time", help="Time a few steps of each model.")] = False,
-    processes: Annotated[int, typer.Option(min=1, help="That train a run together.")] = 1,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="Show what each needs, so many to a run.")
+    ] = None,
 ) -> None:
     """Show a study's cost and seeds needed; run nothing. flops_per_second=1.5e14: elsewhere."""
     from rich.console import Console
@@ -140,32 +143,7 @@ def plan(
 app.command()(cli_jobs.status)
 app.command()(cli_jobs.cancel)
 app.command()(cli_jobs.logs)
-
-
-@app.command()
-def report(
-    study: Study = "",
-    every: Annotated[bool, typer.Option("--all", help="Every study, and their index.")] = False,
-    outputs: Outputs = Path("outputs"),
-) -> None:
-    """Write and show the report of a study, or of all, from its files."""
-    import gc
-
-    from vitcli.report.build import show_index, write_index, write_report
-    from vitcli.study.plan import newest
-
-    if bool(study) == every:
-        raise ValueError("report takes a study's name, or --all")
-    gc.disable()  # a tenth of a report's time, and it ends in seconds
-    if not every:
-        folder = newest(study, outputs)
-        write_report(folder, outputs / "runs")
-        _show_report(folder)
-        return
-    listed = write_index(outputs)
-    show_index(listed, outputs)
-    if any(one.problem for one in listed):
-        raise typer.Exit(1)
+app.command()(cli_jobs.report)
 
 
 @data_app.command()
@@ -249,10 +227,10 @@ def main() -> None:
         check_alone(sys.argv[1:])
         app()
     except ValueError as error:
-        _say(str(error))
+        say(str(error))
         raise SystemExit(2) from None
     except (RuntimeError, OSError) as error:
-        _say(str(error))
+        say(str(error))
         raise SystemExit(1) from None
 
 
@@ -265,7 +243,7 @@ def _train_one(config: object) -> None:
     try:
         outcome = run(config)
     except KeyboardInterrupt as stopped:
-        _say(f"{str(stopped) or 'stopped'}; the same command goes on from there")
+        say(f"{str(stopped) or 'stopped'}; the same command goes on from there")
         raise SystemExit(130) from None
     if place().rank > 0:
         return
@@ -292,15 +270,3 @@ def _show_metrics(metrics: dict[str, float], folder: Path) -> None:
     for name, value in metrics.items():
         print(f"{name:{width}} {value:.4f}")
     print(folder)
-
-
-def _show_report(folder: Path) -> None:
-    from vitcli.report.build import show
-
-    show(folder)
-
-
-def _say(message: str) -> None:
-    where = place()
-    who = f"vitcli, process {where.rank} of {where.size}" if where.size > 1 else "vitcli"
-    print(f"{who}: {message}", file=sys.stderr)

@@ -1,13 +1,17 @@
-"""The commands that look after a study's runs. Each imports what it needs when it is called."""
+"""The commands that look after a study: its runs, its report. Each imports what it needs."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from vitcli.config import choose
+from vitcli.machine import place
 
 Study = Annotated[str, typer.Argument(help="A study's name (pos-emb), or its folder's.")]
 Outputs = Annotated[Path, typer.Option(help="Where runs and studies are kept.")]
@@ -55,3 +59,54 @@ def logs(
     choose("cell", cell, known)
     for run in known[cell]:
         print(f"== {run}", log(outputs / "runs" / run), sep="\n")
+
+
+def report(
+    study: Study = "",
+    every: Annotated[bool, typer.Option("--all", help="Every study, and their index.")] = False,
+    outputs: Outputs = Path("outputs"),
+) -> None:
+    """Write and show the report of a study, or of all, from its files."""
+    import gc
+
+    from vitcli.report.build import show_index, write_index, write_report
+    from vitcli.study.plan import newest
+
+    if bool(study) == every:
+        raise ValueError("report takes a study's name, or --all")
+    gc.disable()  # a tenth of a report's time, and it ends in seconds
+    if not every:
+        folder = newest(study, outputs)
+        with stoppable("the report was not written"):
+            write_report(folder, outputs / "runs")
+            show_report(folder)
+        return
+    with stoppable("not all reports were written"):
+        listed = write_index(outputs)
+    show_index(listed, outputs)
+    if any(one.problem for one in listed):
+        raise typer.Exit(1)
+
+
+@contextmanager
+def stoppable(left: str) -> Iterator[None]:
+    """Says on Ctrl-C what the block has left undone, and ends."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"stopped; {left}")
+        raise typer.Exit(130) from None
+
+
+def show_report(folder: Path) -> None:
+    """Prints a study's table, verdicts and where its report is."""
+    from vitcli.report.build import show
+
+    show(folder)
+
+
+def say(message: str) -> None:
+    """Prints a line about the command itself, with which of several processes says it."""
+    where = place()
+    who = f"vitcli, process {where.rank} of {where.size}" if where.size > 1 else "vitcli"
+    print(f"{who}: {message}", file=sys.stderr)

@@ -35,7 +35,7 @@ from vitcli.step import compiles, precision
 from vitcli.stops import StopSignal, stop_signal
 from vitcli.trainer import Trainer, find_device
 from vitcli.transfer import pick_lr, transferred
-from vitcli.world import World, join
+from vitcli.world import World, check_processes, join
 
 
 class RunFailed(RuntimeError):
@@ -63,6 +63,7 @@ def run(config: RunConfig, quiet: bool = False) -> Outcome:
     device = find_device(config)
     with join(device) as world:
         world.check_same(folder.name)
+        check_processes(config, world.size)
         done = world.agree(lambda: _finished(folder, config))
         if done is not None:
             return Outcome(folder, done, trained=False)

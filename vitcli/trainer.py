@@ -28,7 +28,7 @@ from vitcli.losses import Losses, open_log
 from vitcli.optim import build_optimizer, lr_at
 from vitcli.sharded import Sharded, ShardedOptimizer
 from vitcli.stops import Interrupted
-from vitcli.world import World, check_processes
+from vitcli.world import World
 
 _INDEXED_STEPS = 64
 _SAVING = 0.02  # of the time, at most: a state that takes a second is saved every 50 s at most
@@ -51,7 +51,6 @@ class Trainer:
     ) -> None:
         self.config, self.model, self.data, self.folder = config, model, data, folder
         self.world = World() if world is None else world
-        check_processes(config, self.world.size)
         self.device = next(model.parameters()).device
         divided = config.parallel == "fsdp" and self.world.size > 1
         self._sharded = Sharded(model, self.world) if divided else None

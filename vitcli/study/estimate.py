@@ -68,7 +68,7 @@ def given_speed(overrides: Sequence[str]) -> tuple[float | None, list[str]]:
 
 
 def estimate(
-    plan: Plan, given: float | None = None, timed: bool = False, processes: int = 1
+    plan: Plan, given: float | None = None, timed: bool = False, processes: int | None = None
 ) -> Group:
     """Returns the plan as a table: a row a source and a cell, with its cost and its runs.
 
@@ -77,14 +77,13 @@ def estimate(
     Args:
         given: FLOP/s of the device to estimate for; else, what finished runs did.
         timed: time a few steps of each model whose speed is not known otherwise.
-        processes: that train a run together.
+        processes: that train a run together; None: no memory is shown.
     """
     study, large = plan.study, plan.study.scale == "paper"
     table = Table(title=f"{study.title} ({study.scale})", title_justify="left")
     table.add_column("cell", no_wrap=True)
     amount = "exaFLOPs a run" if large else "FLOPs a run"
-    on_gpu = study.scale != "laptop"
-    memory = ["memory"] if on_gpu or processes > 1 else []  # nothing to think of for small models
+    memory = [] if processes is None else ["memory"]
     for heading in ("parameters", amount, *memory, "runs", "done", "to go"):
         table.add_column(heading, justify="right", no_wrap=True)
     seen = {} if given else _seen(plan)
@@ -99,10 +98,11 @@ def estimate(
         size = f"{of_run.training / 1e18:,.4g}" if large else f"{of_run.training:.3g}"
         to_go = "?" if seconds[-1] is None else duration(seconds[-1])
         counts = (str(len(runs)), str(len(runs) - left))
-        needs = [_memory(plan.configs[its[0]], processes, on_gpu)] if memory else []
+        on_gpu, first = study.scale != "laptop", plan.configs[its[0]]
+        needs = [_memory(first, processes, on_gpu)] if processes else []
         table.add_row(name, f"{of_run.parameters:,}", size, *needs, *counts, to_go)
     lines = [study.setting]
-    if memory:
+    if processes:
         lines.append(f"memory of a process, {processes} a run, to train a ViT; not of a ResNet")
     lines.append(f"{len(todo)} of {len(plan.configs)} runs to go")
     if todo:

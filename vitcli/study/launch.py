@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import sys
@@ -160,7 +161,10 @@ def _shared_out(plan: Plan, runs: int, most: int, hydra_overrides: Sequence[str]
         return [f"threads={max(1, cores() // runs)}"]
     if launcher not in ("local", "joblib"):
         return []
-    parallel = int(given.get("hydra.launcher.n_jobs", at_once(plan, most)))
+    jobs = given.get("hydra.launcher.n_jobs", str(at_once(plan, most)))
+    if not re.fullmatch(r"-1|[1-9]\d*", jobs):
+        raise ValueError(f"hydra.launcher.n_jobs={jobs}: a whole number from 1, or -1, all cores")
+    parallel = int(jobs)
     threads = max(1, cores() // parallel) if parallel > 0 else 1  # joblib's -1: as many as cores
     return [f"threads={threads}", f"hydra.launcher.n_jobs={parallel}", f"launcher={os.getpid()}"]
 
