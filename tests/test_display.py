@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ from vitcli.study.estimate import cost
 from vitcli.study.plan import freeze, make_plan
 
 
-def record(step: int) -> dict[str, float]:
+def record(step: int) -> dict[str, Any]:
     return {"step": step, "loss": 1.5, "lr": 0.1, "images_per_s": 1234.0}
 
 
@@ -42,6 +43,7 @@ def test_at_a_terminal_progress_is_one_line(
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")
     with progress("a-run", 0, 50) as show:
+        show({**record(20), "loss": None})  # of steps that were all left out
         show(record(25))
     shown = capsys.readouterr().out
     assert "a-run" in shown

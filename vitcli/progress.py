@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -30,12 +31,11 @@ def progress(name: str, start: int, total: int) -> Iterator[Callable[[dict[str, 
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(), expand=True) as bar:
-        task = bar.add_task("", total=total, completed=start, loss=float("nan"), speed=0.0)
+        task = bar.add_task("", total=total, completed=start, loss=math.nan, speed=0.0)
 
         def show(record: dict[str, Any]) -> None:
-            bar.update(
-                task, completed=record["step"], loss=record["loss"], speed=record["images_per_s"]
-            )
+            loss = math.nan if record["loss"] is None else record["loss"]  # all steps left out
+            bar.update(task, completed=record["step"], loss=loss, speed=record["images_per_s"])
 
         yield show
 

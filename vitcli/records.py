@@ -79,7 +79,7 @@ def read_losses(run_id: str, runs_dir: Path) -> list[tuple[int, float]]:
         try:
             record = json.loads(line)
             found.append((int(record["step"]), float(record["loss"])))
-        except (ValueError, KeyError, TypeError):  # cut off by a crash
+        except (ValueError, KeyError, TypeError):  # cut off by a crash, or null: steps left out
             continue
     return found
 
