@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import nn
 
 from vitcli.config import RunConfig
+from vitcli.model_rules import validate_model
 from vitcli.models.vit import VisionTransformer
-from vitcli.rules import validate_model
 
 
 def build_model(config: RunConfig, img_size: tuple[int, int], num_classes: int) -> nn.Module:

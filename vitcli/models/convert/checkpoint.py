@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from vitcli.config import RunConfig
+from vitcli.model_rules import validate_model
 from vitcli.models import build_model
 from vitcli.models.resize import resize_pos_emb
-from vitcli.rules import validate_model
 
 # How each code base resizes its table.
 RESIZE = {
