@@ -22,10 +22,22 @@ class Ended:
     err: str
 
 
-def start(*arguments: str, cwd: Path, **options: object) -> subprocess.Popen[str]:
-    """Starts `python -m vitcli` in a process group of its own."""
+TWO_CELLS = """
+title: Two
+metric: val/top1
+seeds: [0]
+rows: {a: {label: A, overrides: [pos_emb=none]}, b: {label: B, overrides: [pos_emb=learned_1d]}}
+columns: {c: {label: C}}
+paper: {where: nowhere, metric: none}
+claims: []
+scales: {laptop: {}}
+"""
+
+
+def start(*arguments: str, cwd: Path, module: str = "vitcli") -> subprocess.Popen[str]:
+    """Starts `python -m vitcli`, or another module, in a process group of its own."""
     return subprocess.Popen(
-        [sys.executable, "-m", "vitcli", *arguments],
+        [sys.executable, "-m", module, *arguments],
         cwd=cwd,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,

@@ -69,7 +69,7 @@ def test_what_would_fit_is_said(
     limit(trainer, 5, monkeypatch)
     need = needed(trainer.config, 4, 1, bf16=False)
     assert need is not None
-    monkeypatch.setattr("vitcli.gradients.memory", lambda: need)
+    monkeypatch.setattr("vitcli.gradients.available_memory", lambda: need)
     said = (
         r"^out of memory, with 16 images at once: train\.accumulate=4 with train\.batch_size=16, "
         r"4 images at once, should fit; train\.auto_batch=true finds what does "
@@ -77,8 +77,10 @@ def test_what_would_fit_is_said(
     )
     with pytest.raises(RuntimeError, match=said):
         trainer.train(lambda record: None, lambda: False)
-    monkeypatch.setattr("vitcli.gradients.memory", lambda: 1000.0)
-    with pytest.raises(RuntimeError, match="one image does not fit into 1e-06 GB: parallel=fsdp"):
+    monkeypatch.setattr("vitcli.gradients.available_memory", lambda: 1000.0)
+    with pytest.raises(
+        RuntimeError, match="not even one image fits into 1e-06 GB; recompute=true takes"
+    ):
         trainer.train(lambda record: None, lambda: False)
 
 

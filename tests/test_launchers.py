@@ -9,27 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from helpers import ROOT, Ended
+from helpers import ROOT, TWO_CELLS, Ended
 
 from vitcli.study.launch import _shared_out
 from vitcli.study.plan import make_plan
-
-STUDY = """
-title: Two
-metric: val/top1
-seeds: [0]
-rows: {a: {label: A, overrides: [pos_emb=none]}, b: {label: B, overrides: [pos_emb=learned_1d]}}
-columns: {c: {label: C}}
-paper: {where: nowhere, metric: none}
-claims: []
-scales: {laptop: {}}
-"""
 
 
 @pytest.fixture
 def own(tmp_path: Path) -> str:
     (tmp_path / "own" / "study").mkdir(parents=True)
-    (tmp_path / "own" / "study" / "two.yaml").write_text(STUDY)
+    (tmp_path / "own" / "study" / "two.yaml").write_text(TWO_CELLS)
     return str(tmp_path / "own")
 
 

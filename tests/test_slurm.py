@@ -11,22 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import start, wait_for
+from helpers import TWO_CELLS, start, wait_for
 
 from vitcli.status import read_status
 
 pytestmark = [pytest.mark.slow, pytest.mark.slurm]
 SLURM = ["hydra/launcher=slurm", "hydra.launcher.partition=debug", "hydra.launcher.cpus_per_task=1"]
-STUDY = """
-title: Two
-metric: val/top1
-seeds: [0]
-rows: {a: {label: A, overrides: [pos_emb=none]}, b: {label: B, overrides: [pos_emb=learned_1d]}}
-columns: {c: {label: C}}
-paper: {where: nowhere, metric: none}
-claims: []
-scales: {laptop: {}}
-"""
 
 
 TINY = [
@@ -39,7 +29,7 @@ def ablate(place: Path, *more: str, steps: int = 1000) -> subprocess.Popen[str]:
     """Starts the study of two cells."""
     own = place / "own"
     (own / "study").mkdir(parents=True, exist_ok=True)
-    (own / "study" / "two.yaml").write_text(STUDY)
+    (own / "study" / "two.yaml").write_text(TWO_CELLS)
     words = ["ablate", "two", "--config-dir", str(own), *TINY, f"train.steps={steps}"]
     return start(*words, f"outputs={place / 'outputs'}", *more, cwd=place)
 

@@ -6,14 +6,13 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from helpers import ROOT, Ended, wait_for
+from helpers import ROOT, Ended, start, wait_for
 from PIL import Image
 
 from vitcli.compose import compose
@@ -31,21 +30,13 @@ TINY = (
 
 def torchrun(*command: str, cwd: Path) -> subprocess.Popen[str]:
     """Starts two processes of a run."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
-         *command],
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )  # fmt: skip
+    two = ["--standalone", "--nproc-per-node=2"]
+    return start(*two, *command, cwd=cwd, module="torch.distributed.run")
 
 
 def ended(process: subprocess.Popen[str]) -> Ended:
-    out, _ = process.communicate(timeout=200)
-    return Ended(process.returncode, out, out)
+    out, errors = process.communicate(timeout=200)
+    return Ended(process.returncode, out, errors)
 
 
 def log(folder: Path) -> list[Any]:
@@ -85,7 +76,7 @@ def test_two_processes_give_the_losses_of_one(tmp_path: Path) -> None:
         torchrun(str(ROOT / "tests/several.py"), str(tmp_path / "two"), *variants.values(),
                  cwd=tmp_path)
     )  # fmt: skip
-    assert several.code == 0, several.out
+    assert several.code == 0, several.err
     for name, words in variants.items():
         alone = run(compose([*words.split(), f"outputs={tmp_path / 'one'}"]), quiet=True)
         both = tmp_path / "two/runs" / alone.folder.name
@@ -121,7 +112,7 @@ def test_a_run_of_two_processes_is_stopped_killed_and_ended_by_one(tmp_path: Pat
     children = Path(f"/proc/{killed.pid}/task/{killed.pid}/children").read_text().split()
     other = next(pid for pid in children if int(pid) != read_status(folder)["pid"])
     os.kill(int(other), signal.SIGKILL)
-    out, _ = killed.communicate(timeout=60)
+    _, out = killed.communicate(timeout=60)
     assert killed.returncode == 1
     assert "process 0 of 2: " in out
     assert "another of 2 ended: killed, or out of memory" in out
@@ -157,9 +148,11 @@ def test_an_error_of_one_process_ends_the_others_and_is_shown(tmp_path: Path) ->
         torchrun(str(script), "train", *TINY.split(), f"outputs={outputs}", cwd=tmp_path)
     )
     assert failed.code == 1
-    assert "vitcli, process 1 of 2: OSError: no space left on device" in failed.out
+    assert "vitcli, process 1 of 2: OSError: no space left on device" in failed.err
     (folder,) = (outputs / "runs").iterdir()
-    assert read_status(folder)["error"] == ("Parted: process 1 of 2 ended: no space left on device")
+    assert read_status(folder)["error"] == (
+        "ProcessLost: process 1 of 2 ended: no space left on device"
+    )
 
 
 def test_processes_of_different_runs_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vitcli.config import RunConfig
 from vitcli.data import Batch
 from vitcli.data.augment import Mix
-from vitcli.machine import memory
+from vitcli.machine import available_memory
 from vitcli.memory import fits
 from vitcli.step import build_loss, precision
 from vitcli.world import World, unsynced
@@ -90,13 +90,14 @@ class Gradients:
     def _advice(self) -> str:
         """Returns what would fit, as far as that is known."""
         config, device = self._config, self._device
-        there = torch.cuda.mem_get_info(device)[1] if device.type == "cuda" else memory()
+        there = torch.cuda.mem_get_info(device)[1] if device.type == "cuda" else available_memory()
         bf16 = precision(config, 1, device) == "bf16"
         size, processes = config.train.batch_size, self._world.size
         smaller = fits(config, self.micro_batch, processes, bf16, there)
         if not smaller:
             return (
-                f"one image does not fit into {there / 1e9:.3g} GB: parallel=fsdp, recompute=true"
+                f"not even one image fits into {there / 1e9:.3g} GB; recompute=true takes less, "
+                "and parallel=fsdp over several processes"
             )
         parts = -(-size // (smaller * processes))
         while size % parts:

@@ -82,7 +82,7 @@ def cores() -> int:
     return max(1, min(there, int(given))) if given.isdecimal() else max(1, there)
 
 
-def memory() -> float:
+def available_memory() -> float:
     """Returns how many bytes this process may have: the machine's, its cgroup's, its own limit."""
     limits = [float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))]
     for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):

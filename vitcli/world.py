@@ -34,7 +34,7 @@ _T = TypeVar("_T")
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
-class Parted(RuntimeError):
+class ProcessLost(RuntimeError):
     """Another process of this run ended, and said why or not."""
 
 
@@ -137,7 +137,7 @@ class World:
         """Tells the others of an error in the block, and raises theirs here.
 
         Raises:
-            Parted: another process ended.
+            ProcessLost: another process ended.
             stops.Interrupted: a signal stopped another process.
         """
         try:
@@ -150,11 +150,11 @@ class World:
             rank, how, line = self._told()
             if how == "stopped":
                 raise Interrupted(f"process {rank} of {self.size}: {line}") from None
-            raise Parted(f"process {rank} of {self.size} ended: {line}") from None
+            raise ProcessLost(f"process {rank} of {self.size} ended: {line}") from None
 
     def _tell(self, error: BaseException) -> None:
         """Leaves to the others why this process ends, unless another had said so before."""
-        if self._store is None or isinstance(error, Parted):
+        if self._store is None or isinstance(error, ProcessLost):
             return
         how = "stopped" if isinstance(error, KeyboardInterrupt) else "failed"
         line = f"{str(error) or type(error).__name__}".splitlines()[0]

@@ -39,7 +39,8 @@ def launch(plan: Plan, hydra_overrides: Sequence[str] = (), detach: bool = False
     Raises:
         ValueError: detach without a cluster, or the cluster refuses the jobs.
     """
-    launcher = _chosen(hydra_overrides)
+    launcher = _launcher(hydra_overrides)
+    _check_installed(launcher)
     on_slurm = launcher in slurm.LAUNCHERS
     if detach and not on_slurm:
         raise ValueError("--detach: only jobs of a cluster go on alone (hydra/launcher=slurm)")
@@ -130,13 +131,16 @@ def _multirun(plan: Plan, runs: list[str], most: int, hydra_overrides: Sequence[
             raise
 
 
-def _chosen(hydra_overrides: Sequence[str]) -> str:
-    """Returns the launcher that was asked for. Raises ValueError if it is not installed here."""
+def _launcher(hydra_overrides: Sequence[str]) -> str:
+    given = [o.partition("=")[2] for o in hydra_overrides if o.startswith("hydra/launcher=")]
+    return given[-1] if given else "local"
+
+
+def _check_installed(launcher: str) -> None:
+    """Raises ValueError, naming those that there are, if the launcher is not installed here."""
     from hydra.core.config_store import ConfigStore
     from hydra.core.plugins import Plugins
 
-    given = [o.partition("=")[2] for o in hydra_overrides if o.startswith("hydra/launcher=")]
-    launcher = given[-1] if given else "local"
     Plugins.instance()  # registers those of packages
     theirs = (Path(name).stem for name in ConfigStore.instance().list("hydra/launcher"))
     known = {path.stem for path in (conf_dir() / "hydra/launcher").glob("*.yaml")}.union(theirs)
@@ -144,7 +148,6 @@ def _chosen(hydra_overrides: Sequence[str]) -> str:
         extra = _EXTRAS[launcher]
         raise ValueError(f"hydra/launcher={launcher}: it needs pip install 'vitcli[{extra}]'")
     choose("hydra/launcher", launcher, sorted(known))
-    return launcher
 
 
 def _shared_out(plan: Plan, runs: int, most: int, hydra_overrides: Sequence[str]) -> list[str]:
@@ -153,7 +156,7 @@ def _shared_out(plan: Plan, runs: int, most: int, hydra_overrides: Sequence[str]
     Ray gives what it is asked for, and submitit_local starts all jobs at once.
     """
     given = dict(o.split("=", 1) for o in hydra_overrides if "=" in o)
-    launcher = _chosen(hydra_overrides)
+    launcher = _launcher(hydra_overrides)
     if launcher == "ray":
         asked = given.get(_RAY_CPUS, "1")
         return [f"threads={max(1, int(float(asked)))}", f"++{_RAY_CPUS}={asked}"]
