@@ -95,7 +95,7 @@ def ablate(
     plan = make_plan(study, [o for o in overrides or [] if o not in hydra], config_dir)
     freeze(plan)
     if missing(plan):
-        with watch(plan.folder):
+        with stoppable("the same command goes on from there"), watch(plan.folder):
             finished = launch(plan, hydra, detach)
         if not finished:
             say(f"stopped; the same command goes on from there ({len(missing(plan))} runs left)")
