@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -53,3 +54,11 @@ def wait_for(condition: Callable[[], bool], seconds: float = 300) -> None:
     while not condition():
         assert time.monotonic() < deadline, "waited too long"
         time.sleep(0.02)
+
+
+def killed_after_its_result(folder: Path) -> None:
+    """Leaves in a finished run what there is when it was killed before its last acts."""
+    status = json.loads((folder / "status.json").read_text())
+    (folder / "status.json").write_text(json.dumps(status | {"state": "running"}))
+    for left in ("state.pt", "state.before.pt", ".state.pt.123"):
+        (folder / "checkpoints" / left).touch()

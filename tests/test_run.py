@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import Ended, start, wait_for
+from helpers import Ended, killed_after_its_result, start, wait_for
 from safetensors.torch import load_file
 
 from vitcli import perf
@@ -190,6 +190,15 @@ def test_a_killed_run_is_lost_and_goes_on(tiny: list[str], tmp_path: Path) -> No
     assert read_status(folder)["state"] == "lost"
     state = torch.load(folder / "checkpoints/state.pt", weights_only=True)
     assert state["step"] >= 20
+
+
+def test_a_run_killed_after_its_result_is_ended_by_the_next_call(tiny: list[str]) -> None:
+    folder = run(compose(tiny), quiet=True).folder
+    killed_after_its_result(folder)
+    assert not run(compose(tiny), quiet=True).trained
+    status = read_status(folder)
+    assert (status["state"], status["step"]) == ("done", 8)
+    assert [path.name for path in (folder / "checkpoints").iterdir()] == ["model.safetensors"]
 
 
 def test_cost_counts_the_paper_s_way() -> None:

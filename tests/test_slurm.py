@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +27,14 @@ TINY = [
 ]  # fmt: skip
 
 
-def ablate(place: Path, *more: str, steps: int = 1000) -> subprocess.Popen[str]:
-    """Starts the study of two cells."""
+def ablate(
+    place: Path, *more: str, study: str = TWO_CELLS, steps: int = 1000
+) -> subprocess.Popen[str]:
+    """Starts the study."""
     own = place / "own"
     (own / "study").mkdir(parents=True, exist_ok=True)
-    (own / "study" / "two.yaml").write_text(TWO_CELLS)
-    words = ["ablate", "two", "--config-dir", str(own), *TINY, f"train.steps={steps}"]
+    (own / "study" / "few.yaml").write_text(study)
+    words = ["ablate", "few", "--config-dir", str(own), *TINY, f"train.steps={steps}"]
     return start(*words, f"outputs={place / 'outputs'}", *more, cwd=place)
 
 
@@ -47,8 +51,8 @@ def slurm(*command: str) -> str:
 def results(outputs: Path) -> dict[str, Any]:
     """Returns what must not depend on what happened, by run."""
     found = {}
-    for folder in sorted((outputs / "runs").iterdir()):
-        result = json.loads((folder / "result.json").read_text())
+    for path in sorted((outputs / "runs").glob("*/result.json")):
+        folder, result = path.parent, json.loads(path.read_text())
         log = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
         weights = (folder / "checkpoints" / "model.safetensors").read_bytes()
         losses = [(record["step"], record["loss"]) for record in log]
@@ -73,6 +77,13 @@ def before_a_limit(folder: Path, job: str) -> None:
     slurm("scancel", "--signal=USR2", job)
 
 
+def limit(folder: Path, job: str) -> None:
+    """Lets SLURM tell the job of its limit, and gives it time enough when it waits again."""
+    slurm("scontrol", "update", f"JobId={job}", "TimeLimit=1")
+    wait_for(lambda: slurm("squeue", "-h", "-j", job, "-o", "%T").strip() == "PENDING")
+    slurm("scontrol", "update", f"JobId={job}", "TimeLimit=60")
+
+
 def terminate(folder: Path, job: str) -> None:
     os.kill(read_status(folder)["pid"], signal.SIGTERM)
 
@@ -81,38 +92,76 @@ def kill(folder: Path, job: str) -> None:
     os.kill(read_status(folder)["pid"], signal.SIGKILL)
 
 
+EVENTS = {
+    "requeued": requeue, "warned": before_a_limit, "limited": limit, "terminated": terminate,
+    "killed": kill,
+}  # fmt: skip
+SIX_CELLS = """
+title: Six
+metric: val/top1
+seeds: [0]
+rows:
+  requeued: {label: A, overrides: [pos_emb=none]}
+  warned: {label: B, overrides: [pos_emb=learned_1d]}
+  limited: {label: C, overrides: [pos_emb=relative]}
+  terminated: {label: D, overrides: [pos_emb=learned_2d]}
+  killed: {label: E, overrides: [pos_emb=sincos_2d]}
+  failing: {label: F, overrides: [recipe.lr=1e30]}
+columns: {c: {label: C}}
+paper: {where: nowhere, metric: none}
+claims: []
+scales: {laptop: {}}
+"""
+
+
+def test_a_study_through_all_that_a_cluster_does_to_it(tmp_path: Path) -> None:
+    def cells(place: Path) -> dict[str, Path]:
+        plan = json.loads(next((place / "outputs/studies").glob("few-*/plan.json")).read_text())
+        runs = place / "outputs" / "runs"
+        return {cell["row"]: runs / cell["runs"]["0"] for cell in plan["cells"]}
+
+    def strike(folder: Path, event: Callable[[Path, str], None]) -> None:
+        wait_for(lambda: folder in jobs(broken / "outputs"))
+        event(folder, jobs(broken / "outputs")[folder])
+
+    def table(place: Path) -> bytes:
+        return next((place / "outputs/studies").glob("few-*/report/table.csv")).read_bytes()
+
+    def study(place: Path, *more: str) -> subprocess.Popen[str]:
+        return ablate(place, *more, study=SIX_CELLS, steps=3000)
+
+    alone, broken = tmp_path / "alone", tmp_path / "broken"
+    code, _, errors = ended(study(alone))
+    assert (code, errors.count("failed")) == (1, 1)
+
+    there = [*SLURM, "hydra.launcher.signal_delay_s=55"]
+    launcher = study(broken, *there)
+    wait_for(lambda: bool(jobs(broken / "outputs")))
+    runs = cells(broken)
+    with ThreadPoolExecutor() as pool:
+        struck = [pool.submit(strike, runs[row], event) for row, event in EVENTS.items()]
+        wait_for(lambda: any(event.done() for event in struck))
+        launcher.kill()
+        code, _, errors = ended(study(broken, *there))
+        for event in struck:
+            event.result()
+    said = dict(re.findall(r"(\S+): failed: (.*)", errors))
+    assert (code, set(said)) == (1, {runs["killed"].name, runs["failing"].name})
+    assert "its process was killed (job " in said[runs["killed"].name]
+
+    code, _, errors = ended(study(broken, *there))
+    assert (code, errors.count("failed")) == (1, 1)
+    assert len(results(broken / "outputs")) == 5
+    assert results(broken / "outputs") == results(alone / "outputs")
+    assert table(broken) == table(alone)
+
+
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the study gives on this machine, undisturbed."""
     place = tmp_path_factory.mktemp("unbroken")
     assert ended(ablate(place))[0] == 0
     return results(place / "outputs")
-
-
-@pytest.mark.parametrize("what", [requeue, before_a_limit, terminate])
-def test_a_stopped_job_is_waited_for_or_submitted_again(
-    what: Callable[[Path, str], None], unbroken: dict[str, Any], tmp_path: Path
-) -> None:
-    process = ablate(tmp_path, *SLURM)
-    wait_for(lambda: bool(jobs(tmp_path / "outputs")))
-    what(*next(iter(jobs(tmp_path / "outputs").items())))
-    code, _, errors = ended(process)
-    assert (code, errors) == (0, "")
-    assert results(tmp_path / "outputs") == unbroken
-
-
-def test_a_killed_job_is_named_and_the_same_command_trains_it_again(
-    unbroken: dict[str, Any], tmp_path: Path
-) -> None:
-    process = ablate(tmp_path, *SLURM)
-    wait_for(lambda: bool(jobs(tmp_path / "outputs")))
-    folder, job = next(iter(jobs(tmp_path / "outputs").items()))
-    kill(folder, job)
-    code, _, errors = ended(process)
-    assert code == 1
-    assert f"{folder.name}: failed: its process was killed (job {job}, FAILED; log " in errors
-    assert ended(ablate(tmp_path, *SLURM))[0] == 0
-    assert results(tmp_path / "outputs") == unbroken
 
 
 def test_a_later_command_adopts_the_jobs(unbroken: dict[str, Any], tmp_path: Path) -> None:
@@ -127,7 +176,7 @@ def test_a_later_command_adopts_the_jobs(unbroken: dict[str, Any], tmp_path: Pat
     assert ended(ablate(tmp_path, *SLURM))[0] == 0
     assert ids() == first
     assert results(tmp_path / "outputs") == unbroken
-    _, said, _ = ended(start("logs", "two", "a-c", cwd=tmp_path))
+    _, said, _ = ended(start("logs", "few", "a-c", cwd=tmp_path))
     assert "Job completed successfully" in said
 
 
@@ -135,7 +184,7 @@ def test_cancel_leaves_no_job_and_what_trained_goes_on(tmp_path: Path) -> None:
     assert ended(ablate(tmp_path, *SLURM, "--detach", steps=200_000))[0] == 0
     wait_for(lambda: bool(jobs(tmp_path / "outputs")))
     first, job = next(iter(jobs(tmp_path / "outputs").items()))
-    _, said, _ = ended(start("cancel", "two", cwd=tmp_path))
+    _, said, _ = ended(start("cancel", "few", cwd=tmp_path))
     assert "2 jobs are cancelled" in said
     assert read_status(first)["state"] == "interrupted"
     assert list(first.glob("checkpoints/state.pt"))

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from helpers import ROOT, Ended, start, wait_for
+from helpers import ROOT, Ended, killed_after_its_result, start, wait_for
 
 from vitcli.analysis.results import read_results
 from vitcli.analysis.verdicts import judge
 from vitcli.compose import compose
 from vitcli.schema import SCALES
-from vitcli.status import read_status
+from vitcli.status import read_status, state_paths
 from vitcli.study.board import states
 from vitcli.study.estimate import cost
 from vitcli.study.launch import at_once
@@ -273,8 +273,11 @@ def test_a_user_s_study_runs_reports_and_answers_from_files(
     outputs = ["--outputs", str(tmp_path / "outputs")]
     assert "4 done" in vitcli("status", "own-depth", *outputs).out
     assert "1 layer" in vitcli("report", folder.name, *outputs).out
+    killed = next((tmp_path / "outputs" / "runs").iterdir())
+    killed_after_its_result(killed)
     again = vitcli("ablate", *arguments)
     assert again.code == 0
+    assert (read_status(killed)["state"], state_paths(killed)[0].exists()) == ("done", False)
     assert "[" not in again.out.split("1 layer")[0].splitlines()[0]
     more = vitcli("ablate", *arguments, "seeds=3")  # shares the four, trains two
     assert "[6/6]" in more.out

@@ -15,6 +15,7 @@ from vitcli.files import FORMAT, check_format, replacing
 from vitcli.identity import run_id
 from vitcli.models.convert.tensors import write_tensors
 from vitcli.seal import check_zip
+from vitcli.status import state_paths
 
 
 class Stateful(Protocol):
@@ -34,7 +35,7 @@ def save_state(folder: Path, run: str, step: int, parts: Mapping[str, Stateful])
         step: how many are done.
         parts: whose states are written.
     """
-    newer, older = _state_paths(folder)
+    newer, older = state_paths(folder)
     of = {"format": FORMAT, "run": run, "step": step}
     state = of | {name: part.state_dict() for name, part in parts.items()}
     with replacing(newer, keep=older, durable=True) as temporary:
@@ -50,7 +51,7 @@ def load_state(folder: Path, run: str, parts: Mapping[str, Stateful]) -> tuple[i
         ValueError: all there are are damaged, or one is of another run or version of vitcli.
     """
     damaged = []
-    for path in filter(Path.exists, _state_paths(folder)):
+    for path in filter(Path.exists, state_paths(folder)):
         try:
             check_zip(path)
             state = torch.load(path, map_location="cpu", weights_only=True)
@@ -87,15 +88,3 @@ def save_weights(folder: Path, model: nn.Module, config: RunConfig) -> None:
     record = weights_record(config, "vitcli", {"size": config.data.height_width})
     path = folder / "checkpoints" / "model.safetensors"
     write_tensors(path, model.state_dict(), {"run": run_id(config), **record})
-
-
-def drop_state(folder: Path) -> None:
-    """Removes the training states of a run that has its result."""
-    for path in _state_paths(folder):
-        path.unlink(missing_ok=True)
-
-
-def _state_paths(folder: Path) -> tuple[Path, Path]:
-    """Returns where the newer state is, and the one before it."""
-    newer = folder / "checkpoints" / "state.pt"
-    return newer, newer.with_name("state.before.pt")

@@ -88,12 +88,13 @@ def ablate(
     from vitcli.report.build import write_report
     from vitcli.status import by_whom
     from vitcli.study.board import states, watch
-    from vitcli.study.launch import launch, missing
+    from vitcli.study.launch import launch, missing, settle_finished
     from vitcli.study.plan import freeze, make_plan
 
     hydra = [o for o in overrides or [] if o.lstrip("+~").startswith(("hydra.", "hydra/"))]
     plan = make_plan(study, [o for o in overrides or [] if o not in hydra], config_dir)
     freeze(plan)
+    settle_finished(plan)
     if missing(plan):
         with stoppable("the same command goes on from there"), watch(plan.folder):
             finished = launch(plan, hydra, detach)

@@ -19,7 +19,7 @@ from torch import nn
 
 from vitcli import perf
 from vitcli.analysis.settled import MOVED
-from vitcli.checkpoint import drop_state, save_weights
+from vitcli.checkpoint import save_weights
 from vitcli.config import RunConfig, num_steps
 from vitcli.data import build_data
 from vitcli.evals import Evaluator, build_evals, measure
@@ -30,7 +30,7 @@ from vitcli.identity import run_id
 from vitcli.machine import cores
 from vitcli.models import build_model
 from vitcli.progress import progress
-from vitcli.status import Status, only_one, read_status
+from vitcli.status import Status, drop_state, only_one, read_status, settle
 from vitcli.step import compiles, precision
 from vitcli.stops import StopSignal, stop_signal
 from vitcli.trainer import Trainer, find_device
@@ -66,6 +66,8 @@ def run(config: RunConfig, quiet: bool = False) -> Outcome:
         check_processes(config, world.size)
         done = world.agree(lambda: _finished(folder, config))
         if done is not None:
+            if world.first:
+                settle(folder)
             return Outcome(folder, done, trained=False)
         return _run(config, folder, world, world.device(device), quiet or not world.first)
 

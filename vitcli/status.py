@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from vitcli.files import read_record, write_record
+from vitcli.files import read_record, sweep, write_record
 
 BEAT_SECONDS = 2.0
 _LOST_AFTER_SECONDS = 60.0  # without a beat, of another machine's process
@@ -109,6 +109,33 @@ def only_one(folder: Path) -> Iterator[None]:
                     continue
                 raise Busy(f"{folder.name} is {by_whom(read_status(folder))}") from None
         yield
+
+
+def settle(folder: Path) -> None:
+    """Ends a run that was killed or stopped just after it wrote its result.
+
+    Its training states and temporary files are removed, its status is `done`.
+    """
+    status = read_status(folder)
+    if status["state"] not in ("lost", "interrupted", "failed", "unreadable"):
+        return
+    with suppress(Busy), only_one(folder):
+        sweep(folder)
+        drop_state(folder)
+        kept = {} if status["state"] == "unreadable" else status
+        Status(folder).update(**kept | {"state": "done"})
+
+
+def drop_state(folder: Path) -> None:
+    """Removes the training states of a run that has its result."""
+    for path in state_paths(folder):
+        path.unlink(missing_ok=True)
+
+
+def state_paths(folder: Path) -> tuple[Path, Path]:
+    """Returns where the run's newer training state is, and the one before it."""
+    newer = folder / "checkpoints" / "state.pt"
+    return newer, newer.with_name("state.before.pt")
 
 
 def by_whom(status: Mapping[str, Any]) -> str:

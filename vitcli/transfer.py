@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vitcli.checkpoint import drop_state
 from vitcli.config import RunConfig, under_new_head
 from vitcli.data import DataSource
 from vitcli.data.counter import bits
@@ -27,6 +26,7 @@ from vitcli.identity import run_id
 from vitcli.models import build_model
 from vitcli.models.convert import Checkpoint, Preprocess, read
 from vitcli.rules import OWN, validate
+from vitcli.status import drop_state
 from vitcli.trainer import Trainer
 from vitcli.world import World
 
@@ -126,7 +126,8 @@ def pick_lr(
             found = _dev_top1(config, lr, fresh(), split, trial, stop, say, world)
             if world.first:
                 write_record(trial / "dev.json", {"lr": lr, "top1": found})
-                drop_state(trial)
+        if world.first:  # of a trial that an earlier process was killed in, too
+            drop_state(trial)
         tried.append(world.agree(partial(_tried, trial / "dev.json")))
         say(f"rate {lr:g}: top-1 {tried[-1]['top1']} on a dev split of {split.val_size}")
     finite = [entry for entry in tried if entry["top1"] is not None]

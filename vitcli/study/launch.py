@@ -16,7 +16,7 @@ from vitcli.argv import quoted
 from vitcli.compose import conf_dir, one_line_errors
 from vitcli.config import choose
 from vitcli.machine import cores
-from vitcli.status import Status, read_status
+from vitcli.status import Status, read_status, settle
 from vitcli.stops import stops
 from vitcli.study import slurm
 from vitcli.study.job import STOP, job
@@ -105,6 +105,12 @@ def at_once(plan: Plan, runs: int) -> int:
         return 1
     threads = max(1, next(iter(plan.configs.values())).threads)
     return max(1, min(cores() // threads, runs))
+
+
+def settle_finished(plan: Plan) -> None:
+    """Ends the runs that were killed after they wrote their result."""
+    for run in plan.configs.keys() - set(missing(plan)):
+        settle(_folder(plan, run))
 
 
 def missing(plan: Plan) -> list[str]:
