@@ -112,6 +112,17 @@ paper: {where: nowhere, metric: none}
 claims: []
 scales: {laptop: {}}
 """
+TUNED = """
+title: Tuned
+metric: val/top1
+seeds: [0]
+source: [data.size=64, data.val_size=32, evals=upstream, train.steps=50, train.batch_size=8]
+rows: {a: {label: A}}
+columns: {c: {label: C, overrides: [recipe=finetune_laptop, data=digits, evals=upstream]}}
+paper: {where: nowhere, metric: none}
+claims: []
+scales: {laptop: {overrides: [train.steps=20, train.batch_size=8]}}
+"""
 
 
 def test_a_study_through_all_that_a_cluster_does_to_it(tmp_path: Path) -> None:
@@ -178,6 +189,20 @@ def test_a_later_command_adopts_the_jobs(unbroken: dict[str, Any], tmp_path: Pat
     assert results(tmp_path / "outputs") == unbroken
     _, said, _ = ended(start("logs", "few", "a-c", cwd=tmp_path))
     assert "Job completed successfully" in said
+
+
+def test_runs_that_fine_tune_others_follow_them_alone(tmp_path: Path) -> None:
+    (tmp_path / "own" / "study").mkdir(parents=True)
+    (tmp_path / "own" / "study" / "tuned.yaml").write_text(TUNED)
+    words = ["ablate", "tuned", "--config-dir", "own", *SLURM]
+    code, out, errors = ended(start(*words, "--detach", cwd=tmp_path))
+    assert (code, errors) == (0, "")
+    assert "3 runs are queued" in out
+    outputs = tmp_path / "outputs"
+    wait_for(lambda: len(results(outputs)) == 3)
+    weights = [result for _, _, result in results(outputs).values()]
+    assert ended(start(*words, cwd=tmp_path))[0] == 0
+    assert [result for _, _, result in results(outputs).values()] == weights
 
 
 def test_cancel_leaves_no_job_and_what_trained_goes_on(tmp_path: Path) -> None:

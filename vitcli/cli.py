@@ -102,7 +102,7 @@ def ablate(
             say(f"stopped; the same command goes on from there ({len(missing(plan))} runs left)")
             raise typer.Exit(130)
     if detach and (left := missing(plan)):
-        print(f"{len(left)} runs are queued or wait for those; report: without --detach")
+        print(f"{len(left)} runs are queued; the same command without --detach waits and reports")
         return
     with stoppable("the report was not written; `vitcli report` writes it from the same files"):
         show_report(write_report(plan.folder, plan.outputs / "runs"))

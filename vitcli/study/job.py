@@ -49,6 +49,8 @@ def train_frozen(outputs: Path, run: str, threads: int) -> None:
         config = read_config(folder / "config.yaml")
         if run_id(config) != run:
             raise ValueError(f"{folder / 'config.yaml'} was changed: it is {run_id(config)} now")
+        if lacks_source(outputs, run, config.finetune.weights):
+            return
         config.outputs, config.threads = str(outputs), config.threads or threads
         if config.finetune.weights is not None:  # a run of the study, wherever its folder is now
             config.finetune.source = str(outputs / "runs" / config.finetune.weights)
@@ -59,6 +61,16 @@ def train_frozen(outputs: Path, run: str, threads: int) -> None:
         if read_status(folder)["state"] != "failed":  # it never came to training
             line = f"{type(error).__name__}: {error}".splitlines()[0]
             Status(folder).update(state="failed", error=line)
+
+
+def lacks_source(outputs: Path, run: str, source: str | None) -> bool:
+    """Returns whether the run that this one fine-tunes has no result; says so in its status."""
+    if source is None or (outputs / "runs" / source / "result.json").exists():
+        return False
+    state = read_status(outputs / "runs" / source)["state"]
+    why = f"its source has no result ({state}): {source}"
+    Status(outputs / "runs" / run).update(state="planned", error=why)
+    return True
 
 
 @cache

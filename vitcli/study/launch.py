@@ -19,7 +19,7 @@ from vitcli.machine import cores
 from vitcli.status import Status, read_status, settle
 from vitcli.stops import stops
 from vitcli.study import slurm
-from vitcli.study.job import STOP, job
+from vitcli.study.job import STOP, job, lacks_source
 from vitcli.study.plan import Plan
 
 _EXTRAS = {"ray": "ray", "submitit_local": "cluster", "submitit_slurm": "cluster"}
@@ -35,7 +35,7 @@ def launch(plan: Plan, hydra_overrides: Sequence[str] = (), detach: bool = False
     Args:
         plan: frozen.
         hydra_overrides: `hydra/launcher=...`, `hydra.launcher.n_jobs=...` and the like.
-        detach: only queue the jobs of what can be trained now, on a cluster.
+        detach: only queue the jobs, on a cluster; those of sources first, the others after them.
     Raises:
         ValueError: detach without a cluster, or the cluster refuses the jobs.
     """
@@ -45,32 +45,32 @@ def launch(plan: Plan, hydra_overrides: Sequence[str] = (), detach: bool = False
     if detach and not on_slurm:
         raise ValueError("--detach: only jobs of a cluster go on alone (hydra/launcher=slurm)")
     with _stopping(plan) as stopped:
-        for stage in _stages(plan):
+        for stage in _stages(plan, detach):
             if on_slurm:
-                todo = [run for run in missing(plan) if run in stage]
-                slurm.finish(plan.outputs, todo, plan.folder, hydra_overrides, stopped, detach)
+                sources = {
+                    run: plan.configs[run].finetune.weights for run in missing(plan) if run in stage
+                }
+                slurm.finish(plan.outputs, sources, plan.folder, hydra_overrides, stopped, detach)
             else:
                 _finish(plan, stage, hydra_overrides, stopped)
             if stopped():
                 return False
-            if detach and missing(plan):
-                return True
     return True
 
 
-def _stages(plan: Plan) -> Iterator[list[str]]:
-    """Yields the runs that are fine-tuned from, then those of the others that can be trained."""
+def _stages(plan: Plan, queued: bool) -> Iterator[list[str]]:
+    """Yields the runs that are fine-tuned from, then those of the others that can be trained.
+
+    Those others need the result of their source; where jobs are only queued, its job will do.
+    """
     sources = plan.study.sources
     if sources:
         yield list(sources)
-    ready, absent = [], missing(plan)
+    ready = []
     for run in (run for run in plan.configs if run not in sources):
         source = plan.configs[run].finetune.weights
-        if source in absent:
-            state = read_status(_folder(plan, source))["state"]
-            why = f"its source has no result ({state}): {source}"
-            Status(_folder(plan, run)).update(state="planned", error=why)
-        else:
+        follows = queued and source is not None and slurm.has_job(_folder(plan, source))
+        if follows or not lacks_source(plan.outputs, run, source):
             ready.append(run)
     yield ready
 

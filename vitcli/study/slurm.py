@@ -56,7 +56,7 @@ class Work:
 
 def finish(
     outputs: Path,
-    runs: Sequence[str],
+    runs: Mapping[str, str | None],
     study: Path,
     overrides: Sequence[str],
     stopped: Callable[[], bool],
@@ -66,7 +66,8 @@ def finish(
 
     Args:
         outputs: the folder of all runs.
-        runs: their ids; none has a result.
+        runs: what each of them fine-tunes, or None, by id; none has a result. A run whose source
+            has none either is queued to begin after the source's job.
         study: the study's folder, where the jobs' logs go.
         overrides: `hydra/launcher=slurm`, `hydra.launcher.partition=...` and the like.
         stopped: whether a person gave up: then the jobs are cancelled, their states saved.
@@ -86,7 +87,9 @@ def finish(
     while not stopped():
         queue = _queue()
         todo = [run for run, folder in folders.items() if _is_due(folder, queue)]
-        _submit(outputs, todo, study, params)
+        for job in sorted({_before(outputs, runs[run]) for run in todo}):
+            now = [run for run in todo if _before(outputs, runs[run]) == job]
+            _submit(outputs, now, study, params, job)
         if detach or not any(_is_open(folder) for folder in folders.values()):
             return
         look(list(folders.values()))
@@ -146,7 +149,12 @@ def _is_due(folder: Path, queue: Mapping[str, str]) -> bool:
     state, ended = read_status(folder)["state"], _ended(job["id"])
     if ended.startswith("CANCELLED"):
         why = "its job was cancelled"
-    elif state != "interrupted" and ended not in ("NODE_FAIL", "PREEMPTED", "TIMEOUT", "REQUEUED"):
+    elif state not in ("interrupted", "planned") and ended not in (
+        "NODE_FAIL",
+        "PREEMPTED",
+        "TIMEOUT",
+        "REQUEUED",
+    ):
         why = "its process was killed"
     elif job["tries"] < TRIES:
         return True
@@ -157,14 +165,22 @@ def _is_due(folder: Path, queue: Mapping[str, str]) -> bool:
     return False
 
 
-def _submit(outputs: Path, runs: Sequence[str], study: Path, params: Mapping[str, Any]) -> None:
+def _before(outputs: Path, source: str | None) -> str:
+    """Returns the number of the job that has yet to train the source; empty if none has."""
+    if source is None or (outputs / "runs" / source / "result.json").exists():
+        return ""
+    return str(_job(outputs / "runs" / source).get("id", ""))
+
+
+def _submit(
+    outputs: Path, runs: Sequence[str], study: Path, params: Mapping[str, Any], after: str
+) -> None:
+    """Submits the runs as one array, to begin when the job `after` has ended, if it is given."""
     import submitit
 
-    if not runs:
-        return
     for run in runs:  # before: its job may be fast
         Status(outputs / "runs" / run).update(state="queued")
-    given = dict(params)
+    given = dict(params) | ({"dependency": f"afterany:{after}"} if after else {})
     again = given.pop("max_num_timeout", 0)
     folder = study / "jobs" / "%j"
     executor = submitit.AutoExecutor(folder, cluster="slurm", slurm_max_num_timeout=again)
@@ -182,6 +198,11 @@ def _submit(outputs: Path, runs: Sequence[str], study: Path, params: Mapping[str
         write_record(
             place / "job.json", {"id": job.job_id, "submitted": now, "tries": tries, "log": log}
         )
+
+
+def has_job(folder: Path) -> bool:
+    """Returns whether a job has the run, or had it."""
+    return bool(_job(folder))
 
 
 def _job(folder: Path) -> dict[str, Any]:
