@@ -6,7 +6,7 @@ SLOW ?= slow and not slurm and not ray
 REPEATS ?= 10000
 DATA ?= data
 SEEDS ?= 3
-PYTEST := $(BIN)/pytest -n auto --maxprocesses 4
+PYTEST := $(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow lint type build calibrate reference against-timm clean

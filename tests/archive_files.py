@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from pathlib import Path
 
 import datasets
@@ -32,6 +33,13 @@ def write_hfds(path: Path, bad: bool = False) -> None:
         columns = {"image": [{"bytes": f} for f, _ in rows], "label": [c for _, c in rows]}
         splits[split] = datasets.Dataset.from_dict(columns, features)
     datasets.DatasetDict(splits).save_to_disk(path)
+
+
+def write_parquet(path: Path) -> None:
+    write_hfds(path / "saved")
+    for split, rows in datasets.load_from_disk(path / "saved").items():
+        rows.to_parquet(path / f"{split}-00000-of-00001.parquet")
+    shutil.rmtree(path / "saved")
 
 
 def write_wds(path: Path, bad: bool = False) -> None:

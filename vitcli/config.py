@@ -113,10 +113,13 @@ class DataConfig:
     seed: int = at_least(0, 0)  # which images there are; the run's own seed does not change them
     # Of hfds, wds: read in order, shuffled in a buffer; size: the first so many.
     stream: bool = field(default=False, metadata={"later": True})
+    # Of imagefolder, imagenet. torchvision: 1, 10, 2, B, a; natural, as timm: 1, 2, 10, a, B.
+    class_order: str = choice("torchvision", "natural", later=True)
     splits: list[str] = field(default_factory=lambda: ["train", "validation"])  # of hfds, wds
     columns: list[str] = field(default_factory=lambda: ["image", "label"])  # of hfds
     workers: int = at_least(0, 2)  # processes that decode; 0: this one
     max_bad: int = at_least(0, 0)  # images that may fail to decode, and are left out
+    max_pixels: int = at_least(1, 100_000_000)  # of an image; a larger one counts as bad
     interpolation: str = choice("bilinear", "bicubic")
     crop_pct: float = at_least(0.0, 0.875)  # of the shorter side that evaluation sees
     real_labels: str | None = None  # of imagenet: the file real.json, for val/real

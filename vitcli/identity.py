@@ -14,7 +14,7 @@ NOT_IDENTITY = (
     "checkpoint", "compile", "device", "threads", "parallel", "recompute", "outputs"
 )  # fmt: skip
 NOT_IDENTITY_WITHIN = {
-    "data": ("root", "download", "workers", "max_bad"),
+    "data": ("root", "download", "workers", "max_bad", "max_pixels"),
     "train": ("auto_batch",),
     "finetune": ("source",),  # a place; `weights` stays
 }

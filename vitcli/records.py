@@ -28,6 +28,7 @@ class Run:
     wall_s: float | None = None
     train_s: float | None = None  # of the wall time, in training
     env: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()  # what was left out, assumed or converted
     status: Mapping[str, Any] = field(default_factory=dict)  # of one without a result
 
     def value(self, metric: str) -> float:
@@ -66,10 +67,11 @@ def read_run(run_id: str, runs_dir: Path) -> Run:
         result = read_record(folder / "result.json")
         metrics, env = (_mapping(result, key) for key in ("metrics", "env"))
         known = {key: _number(result, key) for key in _NUMBERS}
+        notes = _lines(result, "notes")
     except (ValueError, OSError) as error:
         return Run(run_id, "unreadable", error=_one_line(error).replace(f"{folder}/", ""))
     said = {key: str(value) for key, value in env.items()}
-    return Run(run_id, "done", metrics=metrics, env=said, **known)
+    return Run(run_id, "done", metrics=metrics, env=said, notes=notes, **known)
 
 
 def read_losses(run_id: str, runs_dir: Path) -> list[tuple[int, float]]:
@@ -105,6 +107,13 @@ def _number(result: dict[str, Any], key: str) -> Any:
     if value is not None and type(value) not in (int, float):
         raise ValueError(f"result.json: {key} is {value!r}, not a number")
     return value
+
+
+def _lines(result: dict[str, Any], key: str) -> tuple[str, ...]:
+    value = result.get(key, [])
+    if not isinstance(value, list) or not all(isinstance(line, str) for line in value):
+        raise ValueError(f"result.json: {key} is {value!r}, not a list of lines")
+    return tuple(value)
 
 
 def _one_line(error: object) -> str:

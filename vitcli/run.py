@@ -22,6 +22,7 @@ from vitcli.analysis.settled import MOVED
 from vitcli.checkpoint import save_weights
 from vitcli.config import RunConfig, num_steps
 from vitcli.data import build_data
+from vitcli.data.names import some
 from vitcli.evals import Evaluator, build_evals, measure
 from vitcli.evals.classification import OF_BOTH, Classification
 from vitcli.files import read_record, sweep, write_record
@@ -196,12 +197,23 @@ def _result(
         "train_flops": 6.0 * macs * images,  # the paper's rule: forward and backward
         "steps": trainer.num_steps,
         "kept_step": trainer.num_steps if looks.best is None else looks.best_step,
+        "notes": _notes(trainer),
         "left_out_steps": trainer.losses.left_out,
         "micro_batch": trainer.gradients.micro_batch,
         "images": images,
         "skipped": trainer.data.skipped(),
         "env": environment(config, device, trainer.num_steps, trainer.world.size),
     }
+
+
+def _notes(trainer: Trainer) -> list[str]:
+    """Returns what was left out, assumed or converted, a line each."""
+    notes = trainer.data.notes()
+    if bad := trainer.data.skipped():
+        notes.append(f"{len(bad)} images could not be decoded, and were left out: {some([*bad])}")
+    if trainer.losses.left_out:
+        notes.append(f"{trainer.losses.left_out} steps without a finite loss were left out")
+    return notes
 
 
 def environment(

@@ -20,7 +20,7 @@ from vitcli.checkpoint import Stateful, load_state, save_state
 from vitcli.config import RunConfig, num_steps
 from vitcli.data import Batch, DataSource, Order
 from vitcli.data.decoded import BadImages
-from vitcli.data.readers import some
+from vitcli.data.names import some
 from vitcli.gradients import Gradients, OutOfMemory
 from vitcli.identity import run_id
 from vitcli.looks import Looks

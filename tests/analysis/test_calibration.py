@@ -6,7 +6,7 @@ import calibrate
 import numpy as np
 import pytest
 
-REPEATS = 400
+REPEATS = 250
 
 
 def most(rate: float, repeats: int = REPEATS) -> float:

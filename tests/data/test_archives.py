@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 import webdataset
-from archive_files import jpeg, write_hfds, write_wds
+from archive_files import jpeg, write_hfds, write_parquet, write_wds
 from helpers import Ended
 
 from vitcli.config import DataConfig
@@ -45,6 +46,31 @@ def test_a_bad_image_is_named(name: str, tmp_path: Path) -> None:
         opened(name, tmp_path / "set").train_batch(torch.arange(13))
 
 
+@pytest.mark.parametrize(("name", "write"), [("hfds", write_parquet), ("wds", write_wds)])
+def test_files_of_a_split_of_a_longer_name_are_left_out_and_said(
+    name: str, write: Callable[[Path], None], tmp_path: Path
+) -> None:
+    write(tmp_path / "set")
+    (first, *_) = sorted((tmp_path / "set").glob("train*"))
+    for other in ("trainval-0", "train_unlabelled-0"):
+        shutil.copy(first, first.with_name(other + first.suffix))
+    data = opened(name, tmp_path / "set")
+    assert data.train_size == 12
+    said = f"{tmp_path / 'set'}: left out, not train and a number: "
+    names = [f"train_unlabelled-0{first.suffix}", f"trainval-0{first.suffix}"]
+    assert data.notes() == [said + ", ".join(names)]
+
+
+def test_a_split_in_several_folders_is_refused(tmp_path: Path) -> None:
+    for configuration in ("full", "small"):
+        write_parquet(tmp_path / "set" / configuration)
+    with pytest.raises(
+        ValueError, match=r"in several folders, full, small: name one, as data\.path"
+    ):
+        opened("hfds", tmp_path / "set")
+    assert opened("hfds", tmp_path / "set" / "full").train_size == 12
+
+
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_run_end_to_end(
     name: str, vitcli: Callable[..., Ended], tiny: list[str], tmp_path: Path
@@ -59,7 +85,10 @@ def test_a_run_end_to_end(
 
 
 def test_what_is_not_there(tmp_path: Path) -> None:
-    for name, message in (("hfds", "no such folder; data.download"), ("wds", r"no shards train\*")):
+    for name, message in (
+        ("hfds", "no such folder; data.download"),
+        ("wds", r"no shards train-<number>"),
+    ):
         with pytest.raises(ValueError, match=message):
             opened(name, tmp_path / "nowhere")
     write_hfds(tmp_path / "set")

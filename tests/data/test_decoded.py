@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
 import shutil
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,18 +17,21 @@ import pytest
 import torch
 from helpers import Ended
 from PIL import Image
+from timm.data.readers.reader_image_folder import ReaderImageFolder
 from torch import nn
+from torchvision.datasets import ImageFolder
 
 from vitcli.bench import trainer_of
 from vitcli.compose import compose
 from vitcli.config import AugmentConfig, DataConfig, RecipeConfig
-from vitcli.data.augment import Mix, Transform, decode
+from vitcli.data.augment import Mix, Transform
 from vitcli.data.decoded import BadImages, Decoded
 from vitcli.evals.real import RealLabels
 from vitcli.stops import Interrupted
 from vitcli.trainer import Trainer
 
 CPU = torch.device("cpu")
+COLOUR = Image.new("RGB", (20, 20), (200, 0, 0))
 ALL = AugmentConfig(crop="inception", flip=True, randaugment="rand-m9-n2", erasing=0.5)
 SMALL = ["model.depth=1", "train.batch_size=8", "threads=1", "data.img_size=16", "evals=upstream"]
 
@@ -149,24 +154,6 @@ def test_resuming_in_mid_epoch_with_workers_is_exact_twice(folder: Path, tmp_pat
     last.train(lambda record: None, lambda: False)
     for a, b in zip(unbroken.model.parameters(), last.model.parameters(), strict=True):
         assert torch.equal(a, b)
-
-
-def test_modes_that_are_not_rgb() -> None:
-    from io import BytesIO
-
-    def through(image: Image.Image, kind: str) -> object:
-        file = BytesIO()
-        image.save(file, kind)
-        decoded = decode(file.getvalue())
-        assert decoded.mode == "RGB"
-        return decoded.getpixel((0, 0))
-
-    assert through(Image.new("CMYK", (8, 8), (0, 0, 0, 0)), "JPEG") == (255, 255, 255)
-    deep = Image.fromarray(np.full((8, 8), 0x80FF, dtype=np.uint16))
-    assert through(deep, "PNG") == (0x80,) * 3  # not clipped to white
-    assert through(Image.new("L", (8, 8), 7), "PNG") == (7, 7, 7)
-    palette = Image.new("RGBA", (8, 8), (1, 2, 3, 128)).quantize()
-    assert through(palette, "PNG") == (1, 2, 3)
 
 
 def spoil(root: Path) -> set[str]:
@@ -304,11 +291,68 @@ def test_a_tiny_image_and_empty_classes(folder: Path) -> None:
     (folder / "train/c10").mkdir()
     (folder / "val/c10").mkdir()
     data = images_of(folder, augment=ALL)
-    assert data.classes == ["c0", "c1", "c2", "c10"]  # empty, but a class: numbers do not shift
+    assert data.classes == ["c0", "c1", "c10", "c2"]  # empty, but a class: numbers do not shift
     for i in range(20):
         images, _ = data.train_batch(torch.arange(36), torch.arange(36) + 36 * i)
         assert images.isfinite().all()
     assert data.val_batch(torch.arange(8))[0].shape == (8, 3, 16, 16)
+
+
+@pytest.mark.parametrize("beside", [".ipynb_checkpoints", "@eaDir", "__MACOSX"])
+def test_folders_of_systems_are_no_classes_and_said(
+    beside: str, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(folder / "train/c0", folder / "train" / beside)
+    shutil.copy(folder / "train/c0/3.jpg", folder / "train/c0/._3.jpg")
+    data = images_of(folder)
+    assert (data.classes, data.train_size) == (["c0", "c1", "c2"], 36)
+    said = f"{folder / 'train'}: left out, by their names no data: "
+    assert data.notes() == [said + ", ".join(sorted([beside, "c0/._3.jpg"]))]
+    assert caplog.messages == data.notes()
+
+
+@pytest.mark.parametrize("order", ["torchvision", "natural"])
+def test_classes_are_in_the_order_of_another_library(order: str, tmp_path: Path) -> None:
+    for part, name in itertools.product(("train", "val"), ["1", "2", "10", "a", "B", "a2", "a10"]):
+        (tmp_path / part / name).mkdir(parents=True)
+        COLOUR.save(tmp_path / part / name / "0.png")
+    theirs = (
+        ImageFolder(str(tmp_path / "train")).class_to_idx
+        if order == "torchvision"
+        else ReaderImageFolder(str(tmp_path / "train")).class_to_idx
+    )
+    data = images_of(tmp_path, class_order=order)
+    assert data.classes == sorted(theirs, key=theirs.__getitem__)
+    files = data.names("train")
+    labels = data.labels("train", torch.arange(len(files))).tolist()
+    assert {Path(f).parent.name: n for f, n in zip(files, labels, strict=True)} == theirs
+
+
+def test_accents_in_two_forms_are_one_class(tmp_path: Path) -> None:
+    composed, apart = (unicodedata.normalize(form, "caf\u00e9") for form in ("NFC", "NFD"))
+    for part, name in (("train", composed), ("val", apart), ("train", "z"), ("val", "z")):
+        (tmp_path / part / name).mkdir(parents=True)
+        COLOUR.save(tmp_path / part / name / "0.png")
+    data = images_of(tmp_path)
+    assert data.classes == [composed, "z"]
+    assert sorted(data.labels("val", torch.arange(2)).tolist()) == [0, 1]
+    (tmp_path / "train" / apart).mkdir()
+    with pytest.raises(ValueError, match=f"train/ has {composed} twice"):
+        images_of(tmp_path)
+
+
+def test_names_that_are_not_utf8_are_shown_escaped(
+    vitcli: Callable[..., Ended], tmp_path: Path
+) -> None:
+    for part in (b"train", b"val"):
+        place = os.path.join(os.fsencode(tmp_path), part, b"caf\xe9")
+        os.makedirs(place)
+        for name in (b"0.png", b"bad.png"):
+            COLOUR.save(os.path.join(place, name))
+    Path(os.fsdecode(os.path.join(place, b"bad.png"))).write_text("no image")
+    ended = vitcli("data", "check", "data=imagefolder", f"data.path={tmp_path}", "data.workers=0")
+    assert (ended.code, "Traceback" in ended.err) == (1, False)
+    assert r"val/caf\xe9/bad.png: not an image" in ended.out
 
 
 def test_layouts_that_make_no_sense(folder: Path, tmp_path: Path) -> None:

@@ -314,10 +314,13 @@ def test_what_a_stream_does_not_say(tmp_path: Path) -> None:
 
 def test_places_that_make_no_sense(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    for kind, message in (("tar", r"no shards train\*"), ("saved", r"empty: .* no files train\*")):
+    for kind, message in (
+        ("tar", r"no shards train-<number>"),
+        ("saved", r"empty: .* no files train-<number>"),
+    ):
         with pytest.raises(ValueError, match=message):
             opened(kind, tmp_path / "empty")
-    with pytest.raises(ValueError, match=r"no files dev\*"):
+    with pytest.raises(ValueError, match=r"no files dev-<number>"):
         opened("parquet", tmp_path / "set", splits=["train", "dev"])
     with pytest.raises(ValueError, match="has image, label"):
         opened("parquet", tmp_path / "set", columns=["img", "label"])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
 from vitcli.config import DataConfig
+from vitcli.data.names import is_data, natural, of_split, some, walk
 from vitcli.data.source import Part
 
 _BUILDERS = {".parquet": "parquet", ".arrow": "arrow", ".tar": "webdataset"}  # of datasets
@@ -34,6 +35,7 @@ class HuggingFaceReader:
         self.classes = names or [str(i) for i in range(max(self.labels) + 1)]
         self._images, self._column = rows.select_columns([image]), image
         self._split = config.splits[part == "val"]
+        self.notes = left_out(config, self._split)
 
     def read(self, row: int) -> bytes:
         """Returns the image's file."""
@@ -60,7 +62,7 @@ class ShardReader:
                 f"data.path={config.path}: a URL is a stream, data.stream=true; "
                 "few-shot evaluation needs files"
             )
-        self._shards = find_shards(folder, split)
+        self._shards, self.notes = find_shards(folder, split)
         self.labels: list[int] = []
         self._images: list[tuple[int, int, int, str]] = []  # shard, offset, bytes, name
         for number, shard in enumerate(self._shards):
@@ -120,10 +122,10 @@ def open_rows(config: DataConfig, part: Part) -> Any:
                     f"data.path={path}: no such folder; data.download=true looks for it on the Hub"
                 )
             found = datasets.load_dataset(path, **options)
-        elif any((Path(path) / name).exists() for name in ("dataset_dict.json", "state.json")):
+        elif _is_saved(Path(path)):
             found = datasets.load_from_disk(path)
         else:
-            files = [str(file) for file in split_files(config, split)]
+            files = [str(file) for file in split_files(config, split)[0]]
             kind = _BUILDERS[Path(files[0]).suffix]
             found = datasets.load_dataset(kind, data_files={split: files}, **options)
     except FileNotFoundError as error:
@@ -140,33 +142,71 @@ def open_rows(config: DataConfig, part: Part) -> Any:
     return rows.select_columns(config.columns).cast_column(image, datasets.Image(decode=False))
 
 
-def split_files(config: DataConfig, split: str) -> list[Path]:
-    """Returns a split's files of rows: of its name and more, or in a folder of its name.
+def left_out(config: DataConfig, split: str) -> list[str]:
+    """Returns what `open_rows` leaves out of a folder of files."""
+    folder = Path(str(config.path))
+    return split_files(config, split)[1] if folder.is_dir() and not _is_saved(folder) else []
+
+
+def _is_saved(folder: Path) -> bool:
+    """Returns whether the folder was saved by `datasets`."""
+    return any((folder / name).exists() for name in ("dataset_dict.json", "state.json"))
+
+
+def split_files(config: DataConfig, split: str) -> tuple[list[Path], list[str]]:
+    """Returns a split's files of rows, and what is left out.
+
+    They have the split's name and numbers (train-00000-of-00004.parquet), or lie in a folder of its
+    name.
 
     Raises:
-        ValueError: there are none, or several kinds.
+        ValueError: there are none, or of several kinds, or in several folders.
     """
     folder = Path(str(config.path))
-    found = [file for file in sorted(folder.rglob("*")) if file.suffix in _BUILDERS]
-    files = [
-        file
-        for file in found
-        if file.name.startswith(split) or split in file.relative_to(folder).parts[:-1]
-    ]
-    if len({file.suffix for file in files}) != 1:
+    found, _ = walk(folder)
+    rows = [name for name in sorted(found, key=natural) if Path(name).suffix in _BUILDERS]
+    placed = {name: place for name in rows if (place := _place(name, split)) is not None}
+    if len({Path(name).suffix for name in placed}) != 1:
+        have = f"; there are {some(rows)}" if rows else ""
         raise ValueError(
-            f"data.path={folder}: not saved by datasets, and no files {split}* of one kind: "
-            f"{', '.join(_BUILDERS)}"
+            f"data.path={folder}: not saved by datasets, and no files {split}-<number> of one "
+            f"kind: {', '.join(_BUILDERS)}{have}"
         )
-    return files
+    if len(places := sorted(set(placed.values()))) > 1:
+        raise ValueError(
+            f"data.path={folder}: {split} is in several folders, {some(places)}: name one, as "
+            f"data.path={folder / places[0]}"
+        )
+    return [folder / name for name in placed], _others(folder, rows, placed, split)
 
 
-def find_shards(folder: Path, split: str) -> list[Path]:
-    """Returns <split>*.tar in the folder. Raises ValueError if there are none."""
-    shards = sorted(folder.glob(f"{split}*.tar"))
+def find_shards(folder: Path, split: str) -> tuple[list[Path], list[str]]:
+    """Returns <split>-<number>.tar in the folder, and what is left out.
+
+    Raises:
+        ValueError: there are none.
+    """
+    names = folder.iterdir() if folder.is_dir() else ()
+    tars = sorted((p.name for p in names if p.suffix == ".tar" and is_data(p.name)), key=natural)
+    shards = [name for name in tars if of_split(name, split)]
     if not shards:
-        raise ValueError(f"data.path={folder}: no shards {split}*.tar")
-    return shards
+        have = f"; there are {some(tars)}" if tars else ""
+        raise ValueError(f"data.path={folder}: no shards {split}-<number>.tar{have}")
+    return [folder / name for name in shards], _others(folder, tars, shards, split)
+
+
+def _place(name: str, split: str) -> str | None:
+    """Returns the folder whose split a file belongs to; None: it is of no such split."""
+    parts = Path(name).parts
+    if split in parts[:-1]:
+        return str(Path(*parts[: parts.index(split)]))
+    return str(Path(name).parent) if of_split(parts[-1], split) else None
+
+
+def _others(folder: Path, names: Iterable[str], taken: Container[str], split: str) -> list[str]:
+    """Returns what to say of files whose names begin like the split's and are not taken."""
+    like = [n for n in names if n not in taken and Path(n).name.startswith(split)]
+    return [f"{folder}: left out, not {split} and a number: {some(like)}"] if like else []
 
 
 def samples(

@@ -6,7 +6,6 @@ and afterwards as they were before.
 
 from __future__ import annotations
 
-import io
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,6 +33,7 @@ class Transform:
 
     def __init__(self, config: DataConfig) -> None:
         augment, self.size = config.augment, config.height_width
+        self.max_pixels = config.max_pixels
         aspect = self.size[1] / self.size[0]
         common: dict[str, Any] = {"interpolation": config.interpolation, "use_prefetcher": True}
         # use_prefetcher: bytes out, for processes to hand over; the device scales them.
@@ -88,17 +88,6 @@ class Mix:
             _, targets = self._mixup(images[:even], labels[:even])  # in place
         last = one_hot(labels[even:], targets.shape[1]).to(targets)
         return images, torch.cat([targets, last])
-
-
-def decode(data: bytes) -> Image.Image:
-    """Returns the image in RGB, 8 bits. Raises what Pillow raises for files that are no images."""
-    image: Image.Image = Image.open(io.BytesIO(data))
-    if image.mode.startswith("I;16"):  # RGB takes the lower end of 16 bits and clips the rest
-        grey = np.asarray(image, dtype=np.uint16) >> 8
-        image = Image.fromarray(grey.astype(np.uint8))
-    if "transparency" in image.info:
-        image = image.convert("RGBA")
-    return image.convert("RGB")
 
 
 @contextmanager

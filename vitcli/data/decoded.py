@@ -21,7 +21,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from vitcli.config import DataConfig
-from vitcli.data.augment import Transform, decode, kept_random
+from vitcli.data.augment import Transform, kept_random
+from vitcli.data.decode import decode, quietly
 from vitcli.data.readers import Files, Reader, open_part
 from vitcli.data.source import Batch, DataSource, Order, Part
 from vitcli.data.subsets import balanced_order
@@ -51,6 +52,17 @@ class Decoding(DataSource):
         self._config, self._target = config, device
         self.device = torch.device("cpu")  # of orders: they go to workers, not to a GPU
         self._skipped: dict[str, str] = {}
+        self._notes: list[str] = []
+
+    def notes(self) -> list[str]:
+        """Returns what was left out or assumed when the set was opened, a line each."""
+        return list(self._notes)
+
+    def _note(self, lines: Iterable[str]) -> None:
+        """Keeps these lines, and logs them."""
+        self._notes += lines
+        for line in lines:
+            _log.warning("%s", line)
 
     def skipped(self) -> dict[str, str]:
         """Returns the images that could not be decoded so far, and why."""
@@ -122,6 +134,8 @@ class Decoded(Decoding):
             "train": _Part(open_part(config, "train"), transform, config.seed, config.size),
             "val": _Part(open_part(config, "val"), transform, config.seed, config.val_size),
         }
+        for part in self.parts.values():
+            self._note(part.reader.notes)
         self.classes = self.parts["train"].reader.classes
         self.num_classes = len(self.classes)
         highest = max(self.parts["val"].reader.labels)
@@ -205,10 +219,10 @@ def decode_all(
 ) -> tuple[Tensor, list[int], Bad]:
     """Returns images (b, 3, H, W), bytes, which of the B rows they are, and the bad ones."""
     images, kept, bad = [], [], []
-    with kept_random():
+    with kept_random(), quietly():
         for i, row in enumerate(rows):
             try:
-                image = decode(reader.read(row))
+                image = decode(reader.read(row), transform.max_pixels)
             except UnidentifiedImageError:
                 bad.append((reader.name(row), "not an image"))
                 continue

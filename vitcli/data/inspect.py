@@ -13,7 +13,7 @@ from torchvision.utils import save_image
 
 from vitcli.config import DataConfig, RunConfig
 from vitcli.data import Part, build_data
-from vitcli.data.readers import some
+from vitcli.data.names import some
 from vitcli.files import replacing
 
 _BATCH = 64

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from timm.data.readers.reader_image_folder import ReaderImageFolder
-
 from vitcli.config import DataConfig
 from vitcli.data.archives import HuggingFaceReader, ShardReader
+from vitcli.data.names import ORDERS, is_data, natural, same_form, shown, some, walk
 from vitcli.data.source import Part
 
-_log = logging.getLogger(__name__)
-_MOST_NAMES = 10
 _EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 
 
@@ -36,6 +32,7 @@ class Reader(Files, Protocol):
     """One part's encoded images and their labels. Processes may hold copies of it."""
 
     labels: list[int]  # of each image, a position in `classes`
+    notes: list[str]  # what was left out or assumed, a line each
 
     @property
     def classes(self) -> list[str]:
@@ -46,45 +43,52 @@ class Reader(Files, Protocol):
 class FolderReader:
     """Images in `path`/train/<class>/ and `path`/val/<class>/.
 
-    The classes are the folders in train/, in the order of their names (digits as numbers), those
-    without an image included: so a class's number does not depend on what is in the folders.
+    The classes are the folders in train/, those without an image included, in the order of
+    data.class_order: so a class's number does not depend on what is in the folders.
     """
 
-    def __init__(self, path: Path, part: Part) -> None:
+    def __init__(self, config: DataConfig, part: Part) -> None:
         """Lists the files. Raises ValueError for a folder that is missing, empty or of no class."""
+        path = self._path = Path(str(config.path))
         for needed in (path / "train", path / part):
             if not needed.is_dir():
                 raise ValueError(
                     f"data.path={path}: no folder {needed.name}/; it needs train/<class>/ and "
                     "val/<class>/ with images"
                 )
-        self.classes: list[str] = sorted(
-            (p.name for p in (path / "train").iterdir() if p.is_dir()), key=_natural
-        )
-        try:
-            reader = ReaderImageFolder(str(path / part), input_key=";".join(_EXTENSIONS))
-        except RuntimeError:
-            raise ValueError(f"data.path={path}: no images in {part}/<class>/") from None
+        folders = [p.name for p in (path / "train").iterdir() if p.is_dir() and is_data(p.name)]
+        named = [same_form(name) for name in folders]
+        if twice := sorted(name for name, count in Counter(named).items() if count > 1):
+            raise ValueError(
+                f"data.path={path}: train/ has {some(twice)} twice, its accents written in two "
+                "forms of Unicode (NFC, NFD): merge the folders"
+            )
+        self.classes: list[str] = ORDERS[config.class_order](named)
         number = {name: i for i, name in enumerate(self.classes)}
-        self.labels, self._files, self._path = [], [], path
-        for file, _ in reader.samples:
-            folder = Path(file).relative_to(path / part).parent
-            if str(folder) not in number:
+        found, left = walk(path / part)
+        self._files = sorted((n for n in found if _is_image(n)), key=natural)
+        if not self._files:
+            raise ValueError(f"data.path={path}: no images in {part}/<class>/")
+        self.labels = []
+        for file in self._files:
+            folder = os.path.dirname(file)
+            if same_form(folder) not in number:
                 raise ValueError(
-                    f"data.path={path}: {part}/{folder} has images but is no class: the classes "
-                    f"are the {len(number)} folders in train/"
+                    f"data.path={path}: {part}/{shown(folder)} has images but is no class: the "
+                    f"classes are the {len(number)} folders in train/"
                 )
-            self.labels.append(number[str(folder)])
-            self._files.append(file)
-        _say_other_files(path / part)
+            self.labels.append(number[same_form(folder)])
+        self._files = [os.path.join(part, file) for file in self._files]
+        others = [n for n in found if not _is_image(n) and os.path.dirname(n)]
+        self.notes = _notes(path / part, others, left)
 
     def read(self, row: int) -> bytes:
         """Returns the file."""
-        return Path(self._files[row]).read_bytes()
+        return (self._path / self._files[row]).read_bytes()
 
     def name(self, row: int) -> str:
         """Returns the file's path inside the data set."""
-        return str(Path(self._files[row]).relative_to(self._path))
+        return shown(self._files[row])
 
 
 def open_part(config: DataConfig, part: Part) -> Reader:
@@ -95,24 +99,20 @@ def open_part(config: DataConfig, part: Part) -> Reader:
         return HuggingFaceReader(config, part)
     if config.name == "wds":
         return ShardReader(config, part)
-    return FolderReader(Path(config.path), part)
+    return FolderReader(config, part)
 
 
-def some(names: Sequence[str]) -> str:
-    """Returns the names, up to ten of them and then a count."""
-    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-    return ", ".join(names[:_MOST_NAMES]) + more
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(_EXTENSIONS)
 
 
-def _say_other_files(folder: Path) -> None:
-    """Logs how many files in the classes' folders are not read, and of what kinds."""
-    names = [n for f, _, ns in os.walk(folder, followlinks=True) if Path(f) != folder for n in ns]
-    others = [n for n in names if not n.lower().endswith(_EXTENSIONS)]
+def _notes(folder: Path, others: Sequence[str], left: Sequence[str]) -> list[str]:
+    """Returns what to say of the files in the classes' folders that are not read."""
+    notes, where = [], shown(str(folder))
     if others:
-        kinds = sorted({Path(n).suffix.lower() or n for n in others})
-        _log.warning("%s: %d files that are no images: %s", folder, len(others), some(kinds))
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    """Returns a key that sorts 2 before 10."""
-    return [(int(s), "") if s.isdecimal() else (-1, s) for s in re.split(r"(\d+)", name)]
+        kinds = sorted({Path(n).suffix.lower() or os.path.basename(n) for n in others})
+        notes.append(f"{where}: {len(others)} files that are no images: {some(kinds)}")
+    if left:
+        names = some(sorted(left))
+        notes.append(f"{where}: left out, by their names no data: {names}")
+    return notes

@@ -58,6 +58,10 @@ class DataSource(Protocol):
         """Returns the images that could not be decoded so far, and why."""
         return {}
 
+    def notes(self) -> list[str]:
+        """Returns what was left out or assumed when the set was opened, a line each."""
+        return []
+
     def state_dict(self) -> dict[str, Any]:
         """Returns what a resumed run must know of the part before."""
         return {"skipped": self.skipped()}

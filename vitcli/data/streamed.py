@@ -44,6 +44,7 @@ class Streamed(Decoding):
         self._decode = _Decode(Transform(config))
         train, val = open_stream(config, "train"), open_stream(config, "val")
         self._streams: dict[Part, Stream] = {"train": train, "val": val}
+        self._note([*train.notes, *val.notes])
         self.train_size = self._size("size", train.size, config.size)
         wanted = config.val_size
         if wanted is not None and val.size is not None:

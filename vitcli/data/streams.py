@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 from urllib.request import urlopen
 
 from vitcli.config import DataConfig
-from vitcli.data.archives import find_shards, open_rows, samples, split_files
+from vitcli.data.archives import find_shards, left_out, open_rows, samples, split_files
 from vitcli.data.source import Part
 
 _RANGES = 64  # that a saved data set is cut into, to be shuffled like shards
@@ -32,6 +32,7 @@ class Stream(Protocol):
     shards: int
     size: int | None  # images; None: not known before they are read
     classes: list[str] | None  # None: not named
+    notes: list[str]  # what was left out or assumed, a line each
 
     def read(self, shard: int) -> Iterator[Encoded]:
         """Yields a shard's images."""
@@ -44,7 +45,7 @@ class HuggingFaceStream:
     def __init__(self, config: DataConfig, part: Part) -> None:
         """Opens the split. Raises ValueError as `open_rows` does."""
         self._rows, self._split = open_rows(config, part), config.splits[part == "val"]
-        self._columns = config.columns
+        self._columns, self.notes = config.columns, left_out(config, self._split)
         label = self._rows.features[config.columns[1]]
         self.classes: list[str] | None = getattr(label, "names", None)
         self.size: int | None
@@ -95,8 +96,10 @@ class ShardStream:
     def __init__(self, config: DataConfig, part: Part) -> None:
         """Finds the shards. Raises ValueError if there are none, or a URL may not be read."""
         path, split = str(config.path), config.splits[part == "val"]
+        self.notes: list[str] = []
         if "://" not in path:
-            self._places = [str(shard) for shard in find_shards(Path(path), split)]
+            shards, self.notes = find_shards(Path(path), split)
+            self._places = [str(shard) for shard in shards]
         elif not re.match("https?://", path):
             raise ValueError(f"data.path={path}: a folder, http:// or https://")
         elif not config.download:
@@ -139,7 +142,7 @@ def _parquet_size(config: DataConfig, split: str) -> int | None:
     """Returns how many rows a folder's parquet files have by their footers; None of others."""
     from pyarrow import parquet
 
-    files = split_files(config, split) if Path(str(config.path)).is_dir() else []
+    files = split_files(config, split)[0] if Path(str(config.path)).is_dir() else []
     if not files or files[0].suffix != ".parquet":
         return None
     return sum(int(parquet.read_metadata(file).num_rows) for file in files)

@@ -178,6 +178,10 @@ def _cost(runs: list[Run], which: str) -> dict[str, str]:
     if params := sorted(run.params for run in runs if run.params is not None):
         sizes = f"{params[0]:,}" + f" to {params[-1]:,}" * (params[0] != params[-1])
         found[f"Parameters{which}"] = sizes
+    notes = Counter(note for run in done for note in run.notes)
+    if notes:
+        of = {note: "" if n == len(done) else f" ({n} runs)" for note, n in notes.items()}
+        found[f"Left out or assumed{which}"] = "; ".join(f"{note}{of[note]}" for note in notes)
     machines = Counter(tuple(sorted(run.env.items())) for run in runs if run.env)
     for env, count in machines.most_common():
         term = f"Machine and versions{which} ({count} run{'s'[: count - 1]})"

@@ -1,0 +1,107 @@
+"""From an image's file to pixels, against Pillow's own operations on each kind of file."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from vitcli.data.decode import decode, quietly
+
+RAMP = np.stack(np.broadcast_arrays(np.arange(40) * 6, np.arange(20)[:, None] * 12, 9), -1)
+COLOURS = Image.fromarray(RAMP.astype(np.uint8))
+MANY = 10**9
+
+
+def file(image: Image.Image, kind: str, **more: Any) -> bytes:
+    """Returns the image's file."""
+    place = io.BytesIO()
+    image.save(place, kind, **more)
+    return place.getvalue()
+
+
+def pixels(image: Image.Image) -> np.ndarray[Any, Any]:
+    assert image.mode == "RGB"
+    return np.asarray(image).astype(int)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", range(9))
+def test_images_are_turned_upright(kind: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = file(COLOURS, kind, exif=exif)
+    expected = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    assert expected is not None
+    np.testing.assert_array_equal(pixels(decode(data, MANY)), np.asarray(expected))
+    assert expected.size == ((20, 40) if orientation > 4 else (40, 20))
+
+
+def test_a_broken_orientation_is_none() -> None:
+    data = file(COLOURS, "JPEG", exif=b"Exif\x00\x00" + b"MM\x00*\xff\xff\xff\xff")
+    with quietly():
+        plain = np.asarray(Image.open(io.BytesIO(data)))
+        np.testing.assert_array_equal(pixels(decode(data, MANY)), plain)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])
+def test_sixteen_bits_are_scaled(kind: str) -> None:
+    grey = (np.arange(800).reshape(20, 40) * 81).astype(np.uint16)
+    found = pixels(decode(file(Image.fromarray(grey), kind), MANY))
+    expected = np.repeat(grey[..., None] / 65535 * 255, 3, axis=-1)
+    np.testing.assert_allclose(found, expected, atol=1)
+
+
+def test_sixteen_bits_are_turned_too() -> None:
+    grey = (np.arange(800).reshape(20, 40) * 81).astype(np.uint16)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    found = pixels(decode(file(Image.fromarray(grey), "PNG", exif=exif), MANY))
+    np.testing.assert_allclose(found[..., 0], np.rot90(grey, -1) / 257, atol=1)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "YCbCr", "LAB"])
+def test_other_modes_are_what_pillow_makes_of_them(mode: str) -> None:
+    image = (
+        Image.fromarray(RAMP.astype(np.uint8), "LAB") if mode == "LAB" else COLOURS.convert(mode)
+    )
+    kind = "PNG" if mode in ("1", "L", "LA", "P", "RGBA") else "TIFF"
+    data = file(image, kind)
+    expected = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    np.testing.assert_array_equal(pixels(decode(data, MANY)), expected)
+
+
+def test_a_palette_with_transparency_keeps_its_colours() -> None:
+    palette = Image.new("RGBA", (8, 8), (1, 2, 3, 128)).quantize()
+    assert decode(file(palette, "PNG"), MANY).getpixel((0, 0)) == (1, 2, 3)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF"])
+def test_of_several_frames_the_first_is_taken(kind: str) -> None:
+    frames = [Image.new("RGB", (8, 8), (0, 0, 0)), Image.new("RGB", (8, 8), (255, 255, 255))]
+    more: dict[str, Any] = {"lossless": True} if kind == "WEBP" else {}
+    data = file(frames[0], kind, save_all=True, append_images=frames[1:], **more)
+    assert pixels(decode(data, MANY)).max() == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"), [(np.int32, "mode I, whole"), (np.float32, "mode F, fl")]
+)
+def test_numbers_of_unknown_range_are_refused(kind: type, said: str) -> None:
+    data = file(Image.fromarray(np.ones((8, 8), dtype=kind)), "TIFF")
+    with pytest.raises(ValueError, match=said):
+        decode(data, MANY)
+
+
+def test_the_limit_of_pixels_is_the_config_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = file(COLOURS, "PNG")
+    with pytest.raises(ValueError, match=r"^40 x 20 pixels, more than data\.max_pixels=799$"):
+        decode(data, 799)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # Pillow's: it would refuse
+    with warnings.catch_warnings(), quietly():
+        assert decode(data, 800).size == (40, 20)
+    assert Image.MAX_IMAGE_PIXELS == 100
