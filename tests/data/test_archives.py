@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import shutil
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pytest
 import torch
 import webdataset
@@ -69,6 +72,100 @@ def test_a_split_in_several_folders_is_refused(tmp_path: Path) -> None:
     ):
         opened("hfds", tmp_path / "set")
     assert opened("hfds", tmp_path / "set" / "full").train_size == 12
+
+
+def rows(path: Path, split: str, labels: list[Any], names: list[str] | None = None) -> None:
+    """Writes a split whose labels are as they are given."""
+    path.mkdir(exist_ok=True)
+    columns = {"image": [{"bytes": jpeg(10 * i)} for i in range(len(labels))], "label": labels}
+    data = datasets.Dataset.from_dict(columns).cast_column("image", datasets.Image())
+    if names:
+        data = data.cast_column("label", datasets.ClassLabel(names=names))
+    data.to_parquet(path / f"{split}-0.parquet")
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [(["dog", "cat"] * 2, ["cat", "dog"]), ([True, False] * 2, ["False", "True"])],
+)
+def test_labels_that_are_names_become_classes(
+    labels: list[Any], names: list[str], tmp_path: Path
+) -> None:
+    rows(tmp_path / "set", "train", labels)
+    rows(tmp_path / "set", "validation", labels[1:2])
+    data = opened("hfds", tmp_path / "set")
+    assert data.classes == names
+    assert data.labels("val", torch.arange(1)).tolist() == [names.index(str(labels[1]))]
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ([0, 1, None, 1], r"train\[2\]: label is None, .* \(1 of 4 labels are not\)"),
+        ([0, -1, -1, 1], r"train\[1\]: label is -1, which means that it is hidden, .*2 of 4"),
+        ([0.0, 1.5, 1.0], r"train\[0\]: label is 0\.0, .* \(3 of 3"),
+        ([[0], [1]], r"train\[0\]: label is \[0\], "),
+    ],
+)
+def test_labels_that_are_no_classes_are_counted_and_named(
+    labels: list[Any], said: str, tmp_path: Path
+) -> None:
+    rows(tmp_path / "set", "train", labels)
+    rows(tmp_path / "set", "validation", [0, 1])
+    with pytest.raises(ValueError, match=said):
+        opened("hfds", tmp_path / "set")
+
+
+def test_splits_that_list_their_classes_in_two_orders_are_taken_by_name(tmp_path: Path) -> None:
+    rows(tmp_path / "set", "train", [0, 1, 2], ["a", "b", "c"])
+    rows(tmp_path / "set", "validation", [0, 1, 2], ["c", "a", "b"])
+    data = opened("hfds", tmp_path / "set")
+    files = dict(zip(data.names("val"), data.labels("val", torch.arange(3)).tolist(), strict=True))
+    assert [files[f"validation[{i}]"] for i in range(3)] == [2, 0, 1]
+    assert data.notes() == ["validation lists its classes otherwise than train: taken by name"]
+
+
+def test_a_class_of_validation_that_training_has_not_is_named(tmp_path: Path) -> None:
+    rows(tmp_path / "set", "train", ["a", "b"])
+    rows(tmp_path / "set", "validation", ["a", "x"])
+    with pytest.raises(ValueError, match=r"validation\[1\]: label is 'x', not .* \(1 of 2"):
+        opened("hfds", tmp_path / "set")
+
+
+def test_members_of_shards_that_are_no_samples_are_counted(tmp_path: Path) -> None:
+    write_wds(tmp_path / "set")
+    more = {
+        "22.05.jpg": jpeg(0),
+        "1.left.png": b"",
+        "notes.txt": b"",
+        "._0.jpg": b"",
+        "x.cls": b"2",
+    }
+    with tarfile.open(tmp_path / "set" / "train-0002.tar", "w") as tar:
+        for name, content in more.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+        link = tarfile.TarInfo("9.jpg")
+        link.type, link.linkname = tarfile.LNKTYPE, "22.05.jpg"
+        tar.addfile(link)
+    data = opened("wds", tmp_path / "set")
+    assert data.train_size == 12
+    kinds = (
+        "._0.jpg (1), .05.jpg (1), .left.png (1), .txt (1), labels without an image (1), links (1)"
+    )
+    assert data.notes() == [f"{tmp_path}/set/train: 6 members that are not used: {kinds}"]
+
+
+def test_shards_may_name_their_classes(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    for split, names in (("train", ["dog", "cat"]), ("val", ["dog", "dog"])):
+        with webdataset.TarWriter(str(tmp_path / "set" / f"{split}-0.tar")) as tar:
+            for i, name in enumerate(names):
+                tar.write({"__key__": str(i), "jpg": jpeg(9 * i), "cls": name.encode()})
+    data = opened("wds", tmp_path / "set")
+    assert data.classes == ["cat", "dog"]
+    assert data.labels("val", torch.arange(2)).tolist() == [1, 1]
 
 
 @pytest.mark.parametrize("name", WRITERS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from pathlib import Path
 
 # What systems and tools put beside a person's files; names that begin with a dot are of this kind.
@@ -30,6 +30,14 @@ def of_split(name: str, split: str) -> bool:
     """Returns whether a file's name is the split's and numbers: train-00000-of-00004.parquet."""
     stem = name.removesuffix(Path(name).suffix)
     return stem.startswith(split) and _NUMBERED.fullmatch(stem, len(split)) is not None
+
+
+def not_of_split(
+    folder: Path, names: Iterable[str], taken: Container[str], split: str
+) -> list[str]:
+    """Returns what to say of files whose names begin like the split's and are not taken."""
+    like = [n for n in names if n not in taken and Path(n).name.startswith(split)]
+    return [f"{folder}: left out, not {split} and a number: {some(like)}"] if like else []
 
 
 def torchvision_order(names: Iterable[str]) -> list[str]:

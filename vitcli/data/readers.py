@@ -1,4 +1,4 @@
-"""Where encoded images lie: folders here, archives beside. `open_part` is the way in."""
+"""Where encoded images lie: folders here, rows and shards beside. `open_part` is the way in."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Protocol
 
 from vitcli.config import DataConfig
-from vitcli.data.archives import HuggingFaceReader, ShardReader
 from vitcli.data.names import ORDERS, is_data, natural, same_form, shown, some, walk
+from vitcli.data.rows import HuggingFaceReader
+from vitcli.data.shards import ShardReader
 from vitcli.data.source import Part
 
 _EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")

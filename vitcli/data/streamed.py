@@ -54,6 +54,12 @@ class Streamed(Decoding):
         self.num_classes = self._size("num_classes", named, config.num_classes)
         if named not in (None, self.num_classes):
             raise self._error("num_classes", self.num_classes, f"has {named}")
+        if val.classes not in (None, train.classes):
+            raise self._error("splits", config.splits, "lists its classes in two orders")
+
+    def notes(self) -> list[str]:
+        """Returns what was left out or assumed so far, a line each."""
+        return [note for stream in self._streams.values() for note in stream.notes]
 
     def order(self, seed: int, step: int, batch_size: int) -> Order:
         """Returns what the training batch of a step is made of: (position, draw, epoch's key)."""

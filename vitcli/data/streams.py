@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tarfile
+from collections import Counter
 from collections.abc import Iterator
 from http.client import HTTPException
 from pathlib import Path
@@ -11,7 +12,9 @@ from typing import Any, NamedTuple, Protocol
 from urllib.request import urlopen
 
 from vitcli.config import DataConfig
-from vitcli.data.archives import find_shards, left_out, open_rows, samples, split_files
+from vitcli.data.labels import check_number
+from vitcli.data.rows import left_out, open_rows, split_files
+from vitcli.data.shards import find_shards, said_unused, samples
 from vitcli.data.source import Part
 
 _RANGES = 64  # that a saved data set is cut into, to be shuffled like shards
@@ -32,7 +35,11 @@ class Stream(Protocol):
     shards: int
     size: int | None  # images; None: not known before they are read
     classes: list[str] | None  # None: not named
-    notes: list[str]  # what was left out or assumed, a line each
+
+    @property
+    def notes(self) -> list[str]:
+        """What was left out or assumed so far, a line each."""
+        ...
 
     def read(self, shard: int) -> Iterator[Encoded]:
         """Yields a shard's images."""
@@ -40,7 +47,7 @@ class Stream(Protocol):
 
 
 class HuggingFaceStream:
-    """One split of what `archives.open_rows` finds, in its own shards or, if saved, in ranges."""
+    """One split of what `rows.open_rows` finds, in its own shards or, if saved, in ranges."""
 
     def __init__(self, config: DataConfig, part: Part) -> None:
         """Opens the split. Raises ValueError as `open_rows` does."""
@@ -71,9 +78,7 @@ class HuggingFaceStream:
             if data is None:
                 with fsspec.open(image["path"], "rb") as file:
                     data = file.read()
-            if not isinstance(label, int):
-                raise ValueError(f"{name}: {self._columns[1]}={label} is not the number of a class")
-            yield Encoded(data, label, name)
+            yield Encoded(data, check_number(label, f"{name}: {self._columns[1]}"), name)
 
     def _shard(self, shard: int) -> tuple[Any, int]:
         """Returns a shard's rows, and the number of the first."""
@@ -86,7 +91,7 @@ class HuggingFaceStream:
 class ShardStream:
     """WebDataset shards, read from end to end: of a folder or, by http, of a URL.
 
-    In a folder data.splits names them as for `archives.ShardReader`; at a URL it has their names in
+    In a folder data.splits names them as for `shards.ShardReader`; at a URL it has their names in
     full but for .tar, {000..099} for numbers.
     """
 
@@ -96,9 +101,10 @@ class ShardStream:
     def __init__(self, config: DataConfig, part: Part) -> None:
         """Finds the shards. Raises ValueError if there are none, or a URL may not be read."""
         path, split = str(config.path), config.splits[part == "val"]
-        self.notes: list[str] = []
+        self._notes: list[str] = []
+        self._unused: dict[str, Counter[str]] = {}  # of the shards that have been read
         if "://" not in path:
-            shards, self.notes = find_shards(Path(path), split)
+            shards, self._notes = find_shards(Path(path), split)
             self._places = [str(shard) for shard in shards]
         elif not re.match("https?://", path):
             raise ValueError(f"data.path={path}: a folder, http:// or https://")
@@ -107,15 +113,25 @@ class ShardStream:
         else:
             self._places = [f"{path.rstrip('/')}/{name}.tar" for name in expand(split)]
         self.shards = len(self._places)
+        self._where = f"{path}/{split}"
+
+    @property
+    def notes(self) -> list[str]:
+        """What was left out, a line each, of the shards that have been read."""
+        every = sum(self._unused.values(), Counter[str]())
+        return [*self._notes, *said_unused(self._where, every)]
 
     def read(self, shard: int) -> Iterator[Encoded]:
         """Yields a shard's images. Raises OSError, or ValueError for one without a class."""
         place = self._places[shard]
         shard_name = place.rpartition("/")[2]
+        unused: Counter[str] = Counter()
         try:
             with _opened(place) as file, tarfile.open(fileobj=file, mode="r|") as tar:
-                for (data, name), label in samples(tar, _taken):
-                    yield Encoded(data, label, f"{shard_name}/{name}")
+                for (data, name), label in samples(tar, _taken, unused):
+                    where = f"{shard_name}/{name}"
+                    yield Encoded(data, check_number(label, f"{where}: its class"), where)
+            self._unused[place] = unused
         except ValueError as error:
             raise ValueError(f"{place}: {error}") from None
         except (OSError, HTTPException, tarfile.TarError) as error:
