@@ -83,8 +83,14 @@ def _check(path: Path, state: Any, run: str, parts: Mapping[str, Stateful]) -> N
         )
 
 
-def save_weights(folder: Path, model: nn.Module, config: RunConfig) -> None:
-    """Writes the run's final weights as safetensors, and beside them what and whose they are."""
-    record = weights_record(config, "vitcli", {"size": config.data.height_width})
+def save_weights(
+    folder: Path, model: nn.Module, config: RunConfig, classes: list[str] | None = None
+) -> None:
+    """Writes the run's final weights as safetensors, and beside them what and whose they are.
+
+    Args:
+        classes: of the head, in order, where they have names.
+    """
+    record = weights_record(config, "vitcli", {"size": config.data.height_width}, classes)
     path = folder / "checkpoints" / "model.safetensors"
     write_tensors(path, model.state_dict(), {"run": run_id(config), **record})

@@ -115,6 +115,8 @@ class DataConfig:
     stream: bool = field(default=False, metadata={"later": True})
     # Of imagefolder, imagenet. torchvision: 1, 10, 2, B, a; natural, as timm: 1, 2, 10, a, B.
     class_order: str = choice("torchvision", "natural", later=True)
+    # Of `eval`: a file with a line for each class of the head, in its order.
+    class_map: str | None = field(default=None, metadata={"later": True})
     splits: list[str] = field(default_factory=lambda: ["train", "validation"])  # of hfds, wds
     columns: list[str] = field(default_factory=lambda: ["image", "label"])  # of hfds
     workers: int = at_least(0, 2)  # processes that decode; 0: this one
@@ -252,10 +254,13 @@ def under_new_head(config: RunConfig, source: RunConfig, weights: str) -> RunCon
     )
 
 
-def weights_record(config: RunConfig, code_base: str, preprocess: dict[str, Any]) -> dict[str, Any]:
+def weights_record(
+    config: RunConfig, code_base: str, preprocess: dict[str, Any], classes: list[str] | None
+) -> dict[str, Any]:
     """Returns what goes into a file of weights with them, as names and shapes do not say it."""
     described = {group: asdict(getattr(config, group)) for group in ("model", "pos_emb", "stem")}
-    return {"code_base": code_base, "preprocess": preprocess, **described}
+    named = {} if classes is None else {"classes": classes}
+    return {"code_base": code_base, "preprocess": preprocess, **described, **named}
 
 
 def num_steps(config: RunConfig, train_size: int) -> int:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from vitcli.compose import compose, override
-from vitcli.config import RunConfig
+from vitcli.config import DataConfig, RunConfig
 from vitcli.data import build_data
+from vitcli.data.names import same_form, some
 from vitcli.evals import build_evals, measure
 from vitcli.evals.classification import Classification
 from vitcli.files import write_record
 from vitcli.frozen import read_config
 from vitcli.identity import identity
-from vitcli.models.convert import read
+from vitcli.models.convert import Checkpoint, read
 from vitcli.rules import validate_evals, validate_fields, validate_shifts
 from vitcli.run import environment
 from vitcli.trainer import find_device
@@ -47,6 +49,9 @@ def evaluate(source: str, overrides: Sequence[str]) -> tuple[Path, dict[str, Any
             "no upstream accuracy"
         )
         evaluators = [e for e in evaluators if not isinstance(e, Classification)]
+    else:
+        checkpoint, said = _by_name(checkpoint, data.class_names(), config.data)
+        notes += said
     if not evaluators:
         raise ValueError(f"{source}: {notes[-1]}, and evals.downstream=null: nothing to measure")
     model = checkpoint.build().to(device)
@@ -69,6 +74,49 @@ def evaluate(source: str, overrides: Sequence[str]) -> tuple[Path, dict[str, Any
     )
     write_record(folder / "result.json", result)
     return folder, result
+
+
+def _by_name(
+    checkpoint: Checkpoint, classes: list[str] | None, data: DataConfig
+) -> tuple[Checkpoint, list[str]]:
+    """Returns the checkpoint with the data's order of classes, and what is to be said of it.
+
+    Raises:
+        ValueError: the head's classes are not the data's.
+    """
+    if data.class_map is not None:
+        checkpoint = replace(checkpoint, classes=_read_map(data.class_map, checkpoint.num_classes))
+    own = checkpoint.classes
+    if classes is None or own == classes:
+        return checkpoint, []
+    if own is None:
+        return checkpoint, [
+            f"the checkpoint does not name its classes: taken in the data's order, {some(classes)} "
+            "(data.class_map=FILE names them)"
+        ]
+    if sorted(own) == sorted(classes):
+        return checkpoint.in_order(classes), ["the head's classes are matched by name"]
+    if data.name == "imagenet" and not set(own) & set(classes):
+        return checkpoint, ["the head's classes have names of their own: taken in ImageNet's order"]
+    raise ValueError(
+        f"the head's classes are not those of {data.alias or data.name}: "
+        f"{some(sorted(set(own) - set(classes)))} in the head alone, "
+        f"{some(sorted(set(classes) - set(own)))} in the data alone; data.class_map=FILE names the "
+        "head's as the data does, a line each"
+    )
+
+
+def _read_map(path: str, num_classes: int) -> list[str]:
+    """Returns the names in the file, a line each. Raises ValueError: they are not a head's."""
+    try:
+        names = [same_form(line) for line in Path(path).read_text("utf-8").splitlines() if line]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"data.class_map={path}: {error}") from None
+    if len(names) != num_classes or len(set(names)) != num_classes:
+        raise ValueError(
+            f"data.class_map={path}: {len(set(names))} names for a head of {num_classes} classes"
+        )
+    return names
 
 
 def _config(source: str, overrides: Sequence[str]) -> RunConfig:

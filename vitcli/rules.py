@@ -32,6 +32,8 @@ def validate(config: RunConfig) -> None:
             f"train.accumulate={config.train.accumulate} does not divide "
             f"train.batch_size={config.train.batch_size}"
         )
+    if config.data.class_map is not None:
+        raise ValueError(f"data.class_map={config.data.class_map}: of `vitcli eval` alone")
     _validate_data(config)
     if len(config.recipe.betas) != 2 or max(config.recipe.betas) >= 1:
         raise ValueError(f"recipe.betas={config.recipe.betas}: two numbers in [0, 1)")

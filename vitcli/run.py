@@ -120,7 +120,7 @@ def _run(
             result |= {} if said is None else {"note": said}
             trained = trainer.trained
             if world.first:
-                save_weights(folder, trained, config)
+                save_weights(folder, trained, config, data.class_names())
                 write_record(folder / "result.json", result, durable=True)
                 drop_state(folder)
     return Outcome(folder, result, trained=True)
@@ -197,6 +197,7 @@ def _result(
         "train_flops": 6.0 * macs * images,  # the paper's rule: forward and backward
         "steps": trainer.num_steps,
         "kept_step": trainer.num_steps if looks.best is None else looks.best_step,
+        "classes": trainer.data.class_names(),
         "notes": _notes(trainer),
         "left_out_steps": trainer.losses.left_out,
         "micro_batch": trainer.gradients.micro_batch,

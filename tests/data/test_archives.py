@@ -152,7 +152,7 @@ def test_members_of_shards_that_are_no_samples_are_counted(tmp_path: Path) -> No
     data = opened("wds", tmp_path / "set")
     assert data.train_size == 12
     kinds = (
-        "._0.jpg (1), .05.jpg (1), .left.png (1), .txt (1), labels without an image (1), links (1)"
+        ".05.jpg (1), ._0.jpg (1), .left.png (1), .txt (1), labels without an image (1), links (1)"
     )
     assert data.notes() == [f"{tmp_path}/set/train: 6 members that are not used: {kinds}"]
 

@@ -181,9 +181,10 @@ class Decoded(Decoding):
         """
         return self._loaded(self.parts[part], map(_picked, orders))
 
-    def class_name(self, number: int) -> str:
-        """Returns what a person calls the class."""
-        return self.classes[number]
+    def class_names(self) -> list[str] | None:
+        """Returns what a person calls each class, in order; None where they are numbers alone."""
+        numbers = [str(i) for i in range(self.num_classes)]
+        return None if self.classes == numbers else self.classes
 
     def names(self, part: Part) -> list[str]:
         """Returns what each image of a part is found by, in order."""

@@ -44,7 +44,8 @@ def check(config: DataConfig, console: Console) -> int:
         speed = size / (time.perf_counter() - began)
         bad, seen = len(data.skipped()) - seen, len(data.skipped())
         balance = f"{counts.min():,} to {counts.max():,}"
-        empty = [data.class_name(c) for c in (counts == 0).nonzero().flatten().tolist()]
+        names = data.class_names() or [str(number) for number in range(data.num_classes)]
+        empty = [names[c] for c in (counts == 0).nonzero().flatten().tolist()]
         without += [f"{part} has no images of {some(empty)}"] if empty else []
         table.add_row(part, f"{size:,}", balance, f"{len(empty):,}", f"{bad:,}", f"{speed:,.0f}")
     console.print(table)

@@ -54,6 +54,10 @@ def check_number(label: Any, where: str) -> int:
     Raises:
         ValueError: it is not the number of a class.
     """
+    if isinstance(label, str | bool):
+        raise ValueError(
+            f"{where} is {label!r}: a stream has numbers of classes only (data.stream=false)"
+        )
     if not _is_number(label):
         raise ValueError(f"{where} {_not_a_class(label)}")
     return int(label)

@@ -70,6 +70,6 @@ class DataSource(Protocol):
         """Takes over what an earlier part of the run left."""
         return
 
-    def class_name(self, number: int) -> str:
-        """Returns what a person calls the class."""
-        return str(number)
+    def class_names(self) -> list[str] | None:
+        """Returns what a person calls each class, in order; None where they are numbers alone."""
+        return None

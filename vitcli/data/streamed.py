@@ -93,10 +93,9 @@ class Streamed(Decoding):
         """
         return self._loaded(self._decode, self._read(part, orders))
 
-    def class_name(self, number: int) -> str:
-        """Returns what a person calls the class."""
-        names = self._streams["train"].classes
-        return names[number] if names else str(number)
+    def class_names(self) -> list[str] | None:
+        """Returns what a person calls each class, in order; None where they are numbers alone."""
+        return self._streams["train"].classes
 
     def _made(self, part: Part, order: Order) -> Iterator[Batch]:
         return (self._finished(self._decode[files]) for files in self._read(part, [order]))

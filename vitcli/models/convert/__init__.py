@@ -23,6 +23,7 @@ from vitcli.models.convert.checkpoint import (
     Found,
     Preprocess,
     check_shapes,
+    listing,
     num_classes,
 )
 from vitcli.models.convert.google import read_google, write_google
@@ -70,7 +71,12 @@ def write(checkpoint: Checkpoint, path: Path) -> str:
     Raises:
         ValueError: an unknown suffix, or a model that the other code base cannot be.
     """
-    record = weights_record(checkpoint.config, checkpoint.code_base, asdict(checkpoint.preprocess))
+    record = weights_record(
+        checkpoint.config,
+        checkpoint.code_base,
+        asdict(checkpoint.preprocess),
+        checkpoint.classes,
+    )
     if not path.suffix:
         tensors, config, processor = write_huggingface(checkpoint)
         write_tensors(path / _WEIGHTS[0], tensors, None)
@@ -106,9 +112,12 @@ def describe(checkpoint: Checkpoint) -> list[tuple[str, str]]:
     else:
         values = [f"{key}={getattr(model, key)}" for key in ("layers", "width", "root")]
     preprocess = checkpoint.preprocess
+    classes = checkpoint.classes
+    named = listing(classes) if classes else "their names are not in the file"
     lines = [
         ("code base", checkpoint.code_base),
         ("model", " ".join([*values, f"num_classes={checkpoint.num_classes}"])),
+        *([("classes", named)] if checkpoint.num_classes else []),
         (
             "images",
             f"{preprocess.size[0]}x{preprocess.size[1]} {preprocess.interpolation}, "
@@ -136,13 +145,14 @@ def _read_path(
     if record is None and weights.parent.name == "checkpoints" and run.exists():
         config = read_config(run)
         preprocess = Preprocess(config.data.height_width)
-        return _known("vitcli", config, tensors, preprocess, [], overrides)
+        return _known("vitcli", config, tensors, preprocess, [], overrides, None)
     found = _found(weights, tensors, record)
     if record is None:
         return infer(found, overrides, img_size)
     config, preprocess = _recorded(record)
     code_base = record["code_base"]
-    return _known(code_base, config, found.state, preprocess, found.unused, overrides)
+    classes = record.get("classes", found.classes)
+    return _known(code_base, config, found.state, preprocess, found.unused, overrides, classes)
 
 
 def _check_owner(owner: str, run: str, weights: Path) -> None:
@@ -176,10 +186,12 @@ def _known(
     preprocess: Preprocess,
     unused: list[str],
     overrides: Sequence[str],
+    classes: list[str] | None,
 ) -> Checkpoint:
     """Returns the checkpoint whose config need not be inferred."""
     config = override(config, overrides) if overrides else config
-    known = Checkpoint(code_base, config, state, num_classes(state), preprocess, unused)
+    heads = num_classes(state)
+    known = Checkpoint(code_base, config, state, heads, preprocess, unused, classes=classes)
     check_shapes(known)
     return known
 

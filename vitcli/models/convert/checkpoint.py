@@ -47,6 +47,7 @@ class Found:
         img_size: (height, width), if the file says so.
         preprocess: fields of `Preprocess`.
         assumed: what is the code base's habit and not in the file, in words.
+        classes: names of the head's classes, in order; None: the file does not say.
     """
 
     code_base: str
@@ -56,6 +57,7 @@ class Found:
     img_size: tuple[int, int] | None = None
     preprocess: dict[str, Any] = field(default_factory=dict)
     assumed: list[str] = field(default_factory=list)
+    classes: list[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class Checkpoint:
         unused: names in the file that were not used.
         missing: names of the model that the file lacks: a head, or biases, which are zeros.
         assumed: what was inferred and not read, in words.
+        classes: names of the head's classes, in order; None: nothing says them.
     """
 
     code_base: str
@@ -79,6 +82,7 @@ class Checkpoint:
     unused: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     assumed: list[str] = field(default_factory=list)
+    classes: list[str] | None = None
 
     @property
     def img_size(self) -> tuple[int, int]:
@@ -110,19 +114,28 @@ class Checkpoint:
         assert num_classes > 0
         state = {k: v for k, v in self.state.items() if not k.startswith(("head.", "pre_logits."))}
         model = replace(self.config.model, head_hidden=False)
-        fresh = replace(
-            self, config=replace(self.config, model=model), state=state, num_classes=num_classes
-        )
+        config = replace(self.config, model=model)
+        fresh = replace(self, config=config, state=state, num_classes=num_classes, classes=None)
         for name, shape in expected_shapes(fresh).items():
             if name.startswith("head."):
                 state[name] = torch.zeros(shape)
         return fresh
 
+    def in_order(self, classes: list[str]) -> Checkpoint:
+        """Returns the checkpoint whose head has its classes in this order."""
+        assert self.classes is not None
+        rows = [self.classes.index(name) for name in classes]
+        state = dict(self.state)
+        for name in ("head.weight", "head.bias", "head.fc.weight", "head.fc.bias"):
+            if name in state:
+                state[name] = state[name][rows]
+        return replace(self, state=state, classes=classes)
+
     def build(self) -> nn.Module:
-        """Returns the model in eval mode, its `preprocess` beside its weights."""
+        """Returns the model in eval mode, its `preprocess` and `classes` beside its weights."""
         model: Any = build_model(self.config, self.img_size, self.num_classes)
         model.load_state_dict(self.state)
-        model.preprocess = self.preprocess
+        model.preprocess, model.classes = self.preprocess, self.classes
         built: nn.Module = model.eval()
         return built
 

@@ -62,7 +62,17 @@ def read_huggingface(
     preprocess = _preprocess(processor or {})
     if not processor:
         assumed.append("pixels in [-1, 1], bilinear (no preprocessor_config.json)")
-    return Found("huggingface", state, list(inside), facts, img_size, preprocess, assumed)
+    classes = _classes(config or {})
+    return Found("huggingface", state, list(inside), facts, img_size, preprocess, assumed, classes)
+
+
+def _classes(config: dict[str, Any]) -> list[str] | None:
+    """Returns the names of id2label, in order; None where there are none but LABEL_0 and so on."""
+    named = config.get("id2label")
+    if not isinstance(named, dict) or set(named) != {str(i) for i in range(len(named))}:
+        return None
+    names = [str(named[str(i)]) for i in range(len(named))]
+    return None if names == [f"LABEL_{i}" for i in range(len(names))] else names
 
 
 def write_huggingface(
@@ -93,7 +103,7 @@ def write_huggingface(
             parts = [part.clone() for part in state.pop(ours).chunk(len(names))]
             tensors.update(zip(names, parts, strict=True))
     assert not state, f"no name for {list(state)}"
-    labels = [f"LABEL_{i}" for i in range(checkpoint.num_classes)]
+    labels = checkpoint.classes or [f"LABEL_{i}" for i in range(checkpoint.num_classes)]
     config: dict[str, Any] = {
         "architectures": ["ViTForImageClassification" if labels else "ViTModel"],
         "model_type": "vit",

@@ -69,6 +69,7 @@ def infer(
         found.unused,
         missing,
         assumed,
+        found.classes,
     )
     check_shapes(checkpoint)
     return checkpoint

@@ -1,0 +1,130 @@
+"""Names of classes go with the weights: a head is used by them, or what is assumed is said."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers import Ended
+from PIL import Image
+from transformers import ViTForImageClassification
+
+from vitcli.config import DataConfig
+from vitcli.evaluate import _by_name
+from vitcli.models.convert import Checkpoint, read, write
+
+NAMES = ["1", "10", "2", "B", "a"]  # in torchvision's order
+NATURAL = ["1", "2", "10", "a", "B"]
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five classes, each of a colour of its own."""
+    place = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(0)
+    for name in NAMES:
+        colour = tuple(rng.integers(0, 256, 3).tolist())
+        for part in ("train", "val"):
+            (place / part / name).mkdir(parents=True)
+            for i in range(4):
+                Image.new("RGB", (16, 16), colour).save(place / part / name / f"{i}.png")
+    return place
+
+
+@pytest.fixture
+def own(photos: Path) -> list[str]:
+    return [
+        "data=imagefolder", f"data.path={photos}", "data.img_size=16", "data.workers=0",
+        "evals=upstream", "threads=1", "device=cpu",
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def trained(vitcli: Callable[..., Ended], own: list[str], tmp_path: Path) -> Path:
+    """A run on the photos, which tells all of them apart."""
+    few = ["model.depth=1", "train.batch_size=16", "train.steps=60", "data.augment.crop=none"]
+    ended = vitcli("train", *own, *few, "train.precision=fp32", f"outputs={tmp_path / 'outputs'}")
+    assert ended.code == 0, ended.err
+    (folder,) = (tmp_path / "outputs" / "runs").iterdir()
+    result = json.loads((folder / "result.json").read_text())
+    assert result["classes"] == NAMES
+    assert result["metrics"]["val/top1"] == 1.0
+    return folder
+
+
+def nameless(trained: Path, place: Path) -> str:
+    """Returns the run's weights in a file that says no classes."""
+    write(replace(read(str(trained)), classes=None), place / "bare.safetensors")
+    return str(place / "bare.safetensors")
+
+
+def top1(ended: Ended) -> float:
+    assert ended.code == 0, ended.err
+    (line,) = (line for line in ended.out.splitlines() if line.startswith("val/top1"))
+    return float(line.split()[1])
+
+
+def test_a_head_is_used_by_its_names(
+    vitcli: Callable[..., Ended], own: list[str], trained: Path, tmp_path: Path
+) -> None:
+    natural = [*own, "data.class_order=natural", f"outputs={tmp_path / 'o'}"]
+    by_name = vitcli("eval", str(trained / "checkpoints" / "model.safetensors"), *natural)
+    assert top1(by_name) == 1.0
+    assert "the head's classes are matched by name" in by_name.out
+
+    bare = nameless(trained, tmp_path)
+    assumed = vitcli("eval", bare, *natural)
+    assert top1(assumed) < 1
+    assert (
+        "the checkpoint does not name its classes: taken in the data's order, 1, 2, 10, a, B"
+        in (" ".join(assumed.out.split()))
+    )
+    (tmp_path / "map.txt").write_text("\n".join(NAMES))
+    mapped = vitcli("eval", bare, *natural, f"data.class_map={tmp_path / 'map.txt'}")
+    assert top1(mapped) == 1.0
+
+    (tmp_path / "map.txt").write_text("\n".join(NAMES[:4]))
+    short = vitcli("eval", bare, *natural, f"data.class_map={tmp_path / 'map.txt'}")
+    assert (short.code, "4 names for a head of 5 classes" in short.err) == (2, True)
+    assert "of `vitcli eval` alone" in vitcli("train", *own, "data.class_map=x").err
+
+
+def test_a_head_of_other_classes_is_refused(
+    vitcli: Callable[..., Ended], own: list[str], photos: Path, trained: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(photos, tmp_path / "other")
+    for part in ("train", "val"):
+        (tmp_path / "other" / part / "a").rename(tmp_path / "other" / part / "z")
+    place = [f"data.path={tmp_path / 'other'}", f"outputs={tmp_path / 'o'}"]
+    ended = vitcli("eval", str(trained / "checkpoints" / "model.safetensors"), *own, *place)
+    assert (ended.code, "Traceback" in ended.err) == (2, False)
+    assert "a in the head alone, z in the data alone; data.class_map=FILE" in ended.err
+
+
+def test_names_go_to_hugging_face_and_back(trained: Path, tmp_path: Path) -> None:
+    checkpoint = read(str(trained))
+    assert checkpoint.classes == NAMES
+    assert checkpoint.build().classes == NAMES
+    write(checkpoint, tmp_path / "theirs")
+    theirs = ViTForImageClassification.from_pretrained(tmp_path / "theirs")
+    assert theirs.config.id2label == dict(enumerate(NAMES))
+    assert read(str(tmp_path / "theirs")).classes == NAMES
+    write(checkpoint, tmp_path / "ours.safetensors")
+    assert read(str(tmp_path / "ours.safetensors")).classes == NAMES
+
+
+def test_rows_of_the_head_follow_their_names(trained: Path) -> None:
+    checkpoint = read(str(trained))
+    moved, said = _by_name(checkpoint, NATURAL, DataConfig(name="imagefolder"))
+    assert said == ["the head's classes are matched by name"]
+    images = torch.rand(3, 3, 16, 16)
+    before, after = (c.build()(images) for c in (checkpoint, moved))
+    torch.testing.assert_close(after, before[:, [NAMES.index(name) for name in NATURAL]])
+    same: tuple[Checkpoint, list[str]] = _by_name(checkpoint, NAMES, DataConfig())
+    assert same == (checkpoint, [])
