@@ -34,7 +34,12 @@ from vitcli.models.convert.timm import download_timm, read_timm, timm_call
 
 __all__ = ["Checkpoint", "Preprocess", "describe", "read", "write"]
 
-_WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # in folders with a config.json
+# In folders with a config.json; of those that are there the first, as transformers takes it.
+_WEIGHTS = (
+    "model.safetensors", "model.safetensors.index.json",
+    "pytorch_model.bin", "pytorch_model.bin.index.json",
+)  # fmt: skip
+_WHICH = "which="  # of several sets of weights in a file: which=ema
 
 
 def read(
@@ -45,7 +50,8 @@ def read(
     Args:
         source: a run's folder, a folder with a config.json, a file, `timm:NAME` or `hf:REPO`; only
             the last two use the network.
-        overrides: single keys that the file does not tell, as `model.num_heads=8`.
+        overrides: single keys that the file does not tell, as `model.num_heads=8`; of several sets
+            of weights in a file `which=ema` takes the one with that in its name.
         img_size: (height, width) wanted; only tells the grid where a table is no square.
     Raises:
         ValueError: in one line: no such file, a broken one, one that could run code, names of no
@@ -138,7 +144,9 @@ def _read_path(
         weights, run = path / "checkpoints" / "model.safetensors", path / "config.yaml"
     elif path.is_dir():
         weights = next((path / n for n in _WEIGHTS if (path / n).exists()), path / _WEIGHTS[0])
-    tensors, record = read_tensors(weights)
+    which = [word.removeprefix(_WHICH) for word in overrides if word.startswith(_WHICH)]
+    overrides = [word for word in overrides if not word.startswith(_WHICH)]
+    tensors, record, notes = read_tensors(weights, which[-1] if which else None)
     if record is not None and path.is_dir() and run.exists() and "run" in record:
         _check_owner(record["run"], run_id(read_config(run)), weights)
     # Not recorded in the training state of a run, nor in the weights of older runs.
@@ -148,6 +156,7 @@ def _read_path(
         return _known("vitcli", config, tensors, preprocess, [], overrides, None)
     found = _found(weights, tensors, record)
     if record is None:
+        found.assumed.extend(notes)
         return infer(found, overrides, img_size)
     config, preprocess = _recorded(record)
     code_base = record["code_base"]
@@ -220,7 +229,8 @@ def _download(repo: str) -> Path:
     described = ["config.json", "preprocessor_config.json"]
     try:
         for weights in _WEIGHTS:
-            folder = Path(snapshot_download(repo, allow_patterns=[*described, weights]))
+            shards = weights.replace(".", "-*.", 1).removesuffix(".index.json")
+            folder = Path(snapshot_download(repo, allow_patterns=[*described, weights, shards]))
             if (folder / weights).exists():
                 return folder
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:

@@ -6,6 +6,8 @@ import json
 import pickle
 import warnings
 import zipfile
+from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,30 +17,41 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from vitcli.files import FORMAT, check_format, replacing
+from vitcli.files import FORMAT, check_format, read_json, replacing
+from vitcli.models.convert.checkpoint import listing
+from vitcli.models.convert.containers import unwrap
 from vitcli.seal import BLANK, check_seal, check_zip, seal
 
-SUFFIXES = (".safetensors", ".npz", ".bin", ".pt", ".pth")
+SUFFIXES = (".safetensors", ".npz", ".bin", ".pt", ".pth")  # that are written
+_READ = (*SUFFIXES, ".ckpt", ".pth.tar", ".pt.tar")
 _RECORD = "vitcli"  # the entry that holds what no tensor can: config, preprocessing
 _BROKEN = (
     SafetensorError, zipfile.BadZipFile, pickle.UnpicklingError, EOFError, RuntimeError, ValueError,
 )  # fmt: skip
-_WRAPPERS = ("state_dict", "model")  # where training code keeps the weights among other things
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
-    """Returns the file's tensors by name, numbers as float32, and our record if it has one.
+def read_tensors(
+    path: Path, which: str | None = None
+) -> tuple[dict[str, Tensor], dict[str, Any] | None, list[str]]:
+    """Returns the file's tensors by name, numbers as float32, our record if it has one, and notes.
 
+    The notes say which of several sets of weights was taken, and what was taken off their names.
+
+    Args:
+        path: a file, or an index of several (`model.safetensors.index.json`).
+        which: a word of the name of the set that is wanted, as `ema`; None: the usual one.
     Raises:
         ValueError: in one line: no such file, an unknown suffix, a broken file, or one that holds
             more than tensors and plain values.
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
-    if path.suffix not in SUFFIXES:
-        raise ValueError(f"{path}: the name must end in one of {', '.join(SUFFIXES)}")
+    if path.name.endswith(".index.json"):
+        return _read_index(path)
+    if not path.name.endswith(_READ):
+        raise ValueError(f"{path}: the name must end in one of {', '.join(_READ)}")
     try:
-        tensors, record = _READERS.get(path.suffix, _read_torch)(path)
+        held, record = _READERS.get(path.suffix, _read_torch)(path)
     except _BROKEN as error:
         if isinstance(error, pickle.UnpicklingError) or "allow_pickle" in str(error):
             raise ValueError(
@@ -47,8 +60,28 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
             ) from None
         first = str(error).strip().split("\n")[0]
         raise ValueError(f"{path}: damaged, or not what its suffix says ({first})") from None
+    try:
+        tensors, notes = unwrap(held, which)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
     tensors = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
-    return tensors, None if record is None else check_format(path, json.loads(record))
+    return tensors, None if record is None else check_format(path, json.loads(record)), notes
+
+
+def _read_index(path: Path) -> tuple[dict[str, Tensor], None, list[str]]:
+    """Returns the tensors of all files that an index of Hugging Face's names."""
+    placed = read_json(path).get("weight_map")
+    if not isinstance(placed, dict) or not all(isinstance(v, str) for v in placed.values()):
+        raise ValueError(f"{path}: no weight_map of names and files")
+    tensors: dict[str, Tensor] = {}
+    for name in sorted(set(placed.values())):
+        shard = path.parent / Path(name).name
+        if not shard.is_file():
+            raise ValueError(f"{path}: {name}, which it names, is not there")
+        tensors |= read_tensors(shard)[0]
+    if absent := [name for name in placed if name not in tensors]:
+        raise ValueError(f"{path}: not in its files: {listing(absent)}")
+    return tensors, None, []
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], record: dict[str, Any] | None) -> None:
@@ -100,19 +133,18 @@ def _tensor(array: np.ndarray[Any, Any]) -> Tensor:
     return torch.from_numpy(array)
 
 
-def _read_torch(path: Path) -> tuple[dict[str, Tensor], str | None]:
+def _read_torch(path: Path) -> tuple[Any, str | None]:
     if zipfile.is_zipfile(path):  # torch's older format is none
         check_zip(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of other pickle protocols, before the error that counts
-        held = torch.load(path, map_location="cpu", weights_only=True)
-    record = held.get(_RECORD) if isinstance(held, dict) else None
-    for wrapper in _WRAPPERS:
-        if isinstance(held, dict) and isinstance(held.get(wrapper), dict):
-            held = held[wrapper]
-    if not isinstance(held, dict) or not all(isinstance(v, Tensor) for v in held.values()):
-        raise ValueError("not a dict of tensors")
-    return held, record
+        # What timm's train.py keeps its arguments in; it holds values and runs nothing.
+        with torch.serialization.safe_globals([Namespace]):
+            held = torch.load(path, map_location="cpu", weights_only=True)
+    return held, held.get(_RECORD) if isinstance(held, dict) else None
 
 
-_READERS = {".safetensors": _read_safetensors, ".npz": _read_npz}
+_READERS: dict[str, Callable[[Path], tuple[Any, str | None]]] = {
+    ".safetensors": _read_safetensors,
+    ".npz": _read_npz,
+}
