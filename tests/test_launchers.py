@@ -48,6 +48,16 @@ def test_the_runs_of_a_launcher_share_the_cores(
     assert found == expected
 
 
+def test_more_runs_at_once_than_cores_are_said(
+    own: str, tiny: list[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("vitcli.study.launch.cores", lambda: 2)
+    few = [o for o in tiny if not o.startswith("model.depth")]
+    plan = make_plan("two", [*few, "device=cpu"], Path(own))
+    assert _shared_out(plan, 3, 3, ["hydra/launcher=submitit_local"]) == ["threads=1"]
+    assert caplog.messages[0].startswith("3 runs at once on 2 cores")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -13,12 +13,15 @@ import typer
 from vitcli import cli_jobs
 from vitcli.cli_jobs import Study, say, show_report, stoppable
 from vitcli.machine import check_alone, place
+from vitcli.output import be_lenient
 
 # Before torch is loaded. Threads that spin long while they wait starve the one they wait for where
 # another process is busy: a step of ViT nano on two threads then takes 380 ms, with few spins 78;
 # alone 25, with few spins 32. The one-thread runs of a study wait for nobody.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "3000")
+# Of a notebook: it may name what is not installed here, and figures go to files.
+os.environ.pop("MPLBACKEND", None)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -224,6 +227,7 @@ def bench(
 
 def main() -> None:
     """Runs the command line; bad input ends with one line and exit code 2, a failure with 1."""
+    be_lenient()
     try:
         check_alone(sys.argv[1:])
         app()

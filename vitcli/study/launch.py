@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import signal
@@ -22,6 +23,7 @@ from vitcli.study import slurm
 from vitcli.study.job import STOP, job, lacks_source
 from vitcli.study.plan import Plan
 
+_log = logging.getLogger(__name__)
 _EXTRAS = {"ray": "ray", "submitit_local": "cluster", "submitit_slurm": "cluster"}
 _RAY_CPUS = "hydra.launcher.ray.remote.num_cpus"  # of a run
 
@@ -167,6 +169,13 @@ def _shared_out(plan: Plan, runs: int, most: int, hydra_overrides: Sequence[str]
         asked = given.get(_RAY_CPUS, "1")
         return [f"threads={max(1, int(float(asked)))}", f"++{_RAY_CPUS}={asked}"]
     if launcher == "submitit_local":
+        if runs > cores():
+            _log.warning(
+                "%d runs at once on %d cores, as hydra/launcher=submitit_local starts all of them; "
+                "without it they take turns",
+                runs,
+                cores(),
+            )
         return [f"threads={max(1, cores() // runs)}"]
     if launcher not in ("local", "joblib"):
         return []
