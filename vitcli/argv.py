@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -74,4 +75,8 @@ def finetune_argv(source: str, argv: Sequence[str]) -> list[str]:
 
 def quoted(value: object) -> str:
     """Returns the value as a string of Hydra's override language, whatever it contains."""
-    return "'" + str(value).replace("'", r"\'") + "'"
+
+    def escaped(found: re.Match[str]) -> str:  # a backslash counts before a quote alone
+        return found[1] * 2 + (r"\'" if found[2] else "")
+
+    return "'" + re.sub(r"(\\*)('|$)", escaped, str(value)) + "'"

@@ -15,6 +15,7 @@ from typing import Any
 from vitcli.argv import config_dir_of, quoted, split_argv
 from vitcli.config import RunConfig, nearest
 from vitcli.rules import validate, validate_fields
+from vitcli.words import as_typed
 
 _DURATIONS = ("train.steps", "train.epochs", "train.images")
 
@@ -41,7 +42,7 @@ def compose(
     """
     change = _last_change(config_dir)
     groups = _groups(config_dir, change)
-    prepared = _prepared(overrides, groups)
+    prepared = _prepared(as_typed(overrides), groups)
     with one_line_errors():
         parsed = [_parsed(override) for override in prepared]
         single = [o for o in parsed if o.key_or_group not in groups and _is_plain(o)]
@@ -169,7 +170,8 @@ def hydra_main(argv: Sequence[str], job: Callable[[RunConfig], None]) -> None:
 
     flags, overrides = split_argv(argv)
     config_dir = config_dir_of(flags)
-    overrides = prepare(overrides, config_dir)
+    many = bool({"-m", "--multirun"} & set(flags))
+    overrides = prepare(as_typed(overrides, sweeps=many), config_dir)
     sys.argv = ["vitcli train", *flags, *(["--", *overrides] if overrides else [])]
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # raise; do not print and exit
     home, errors = os.getpid(), list[Exception]()
