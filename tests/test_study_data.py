@@ -86,10 +86,14 @@ def test_where_and_how_a_run_is_executed_follows_the_latest_command(
     first = vitcli("ablate", *command, "data.path=/nowhere")
     assert first.code == 1
     write_folder(path)
+    (path / "train" / ".git").mkdir()
     later = {"data.workers": 0, "data.max_bad": 3, "threads": 1, "checkpoint.every": 2}
     changed = [f"{key}={value}" for key, value in later.items()]
     again = vitcli("ablate", *command, *changed, f"data.path={path}", "data.root=elsewhere")
     assert again.code == 0, again.out + again.err
+    reports = (tmp_path / "out" / "studies").glob("own-data-*/report/report.md")
+    said = f"- Left out or assumed: {path}/train: left out, by their names no data: .git"
+    assert any(said in report.read_text().replace("\\", "") for report in reports)
     folders = list((tmp_path / "out" / "runs").iterdir())
     assert len(folders) == 2
     for folder in folders:
