@@ -145,6 +145,7 @@ def test_a_study_through_all_that_a_cluster_does_to_it(tmp_path: Path) -> None:
         struck = [pool.submit(strike, runs[row], event) for row, event in EVENTS.items()]
         wait_for(lambda: any(event.done() for event in struck))
         launcher.kill()
+        launcher.communicate()
         code, _, errors = ended(study(broken, *SLURM))
         for event in struck:
             event.result()
