@@ -575,7 +575,11 @@ def test_a_file_of_something_else_gives_one_line(
     (tmp_path / "a.txt").write_text("x")
     for name, line in (
         ("a.safetensors", "no names of a ViT in Google's, timm's, Hugging Face's or our code"),
-        ("a.txt", "the name must end in one of .safetensors, .npz, .bin, .pt, .pth, .ckpt, .pth.tar, .pt.tar"),
+        (
+            "a.txt",
+            "the name must end in one of .safetensors, .npz, .bin, .pt, .pth, .ckpt, .pth.tar, "
+            ".pt.tar",
+        ),
         ("b.npz", "no such file"),
     ):
         ended = vitcli("convert", str(tmp_path / name), str(tmp_path / "out.npz"))
