@@ -24,7 +24,7 @@ from vitcli.frozen import read_config
 from vitcli.identity import run_id
 from vitcli.models import build_model
 from vitcli.run import RunFailed, run
-from vitcli.status import Busy, only_one, read_status
+from vitcli.status import Busy, Status, only_one, read_status
 from vitcli.stops import stops
 
 
@@ -195,9 +195,10 @@ def test_a_killed_run_is_lost_and_goes_on(tiny: list[str], tmp_path: Path) -> No
 def test_a_run_killed_after_its_result_is_ended_by_the_next_call(tiny: list[str]) -> None:
     folder = run(compose(tiny), quiet=True).folder
     killed_after_its_result(folder)
+    Status(folder).update(state="failed", error="the disk was full", step=8)
     assert not run(compose(tiny), quiet=True).trained
     status = read_status(folder)
-    assert (status["state"], status["step"]) == ("done", 8)
+    assert (status["state"], status["step"], "error" in status) == ("done", 8, False)
     assert [path.name for path in (folder / "checkpoints").iterdir()] == ["model.safetensors"]
 
 

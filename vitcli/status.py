@@ -122,7 +122,8 @@ def settle(folder: Path) -> None:
     with suppress(Busy), only_one(folder):
         sweep(folder)
         drop_state(folder)
-        kept = {} if status["state"] == "unreadable" else status
+        known = {} if status["state"] == "unreadable" else status
+        kept = {key: known[key] for key in known.keys() - {"error", "traceback"}}
         Status(folder).update(**kept | {"state": "done"})
 
 
