@@ -2,14 +2,14 @@
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
-SLOW ?= slow and not slurm and not ray
+SLOW ?= slow and not slurm and not ray and not trackers
 REPEATS ?= 10000
 DATA ?= data
 SEEDS ?= 3
 PYTEST := $(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint type build calibrate reference against-timm clean
+.PHONY: help setup demo test test-slow lint type build packages docs calibrate reference against-timm clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,8 +40,14 @@ lint: setup ## check format, style and the direction of imports
 type: setup ## check types
 	$(BIN)/mypy
 
-build: setup ## build the wheel into dist/
-	$(BIN)/python -m build --wheel --no-isolation
+build: setup ## build the wheel and the sdist into dist/
+	$(BIN)/python -m build --no-isolation
+
+packages: build ## install the wheel and the sdist for each Python that is here, and train (5 min each)
+	.ci/packages.sh
+
+docs: setup ## build the pages of docs/ into site/; a broken link is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 calibrate: setup ## simulate how often verdicts are wrong (REPEATS=10000: an hour on two cores)
 	PYTHONPATH=tests $(BIN)/python tests/calibrate.py $(REPEATS) outputs/reference/calibration.md
@@ -55,4 +61,4 @@ against-timm: setup ## train Fashion-MNIST in DATA by timm's train.py at TRAIN_P
 	$(BIN)/python tests/against_timm.py $(TRAIN_PY) $(DATA) $(SEEDS) outputs/reference/bench/against_timm.md
 
 clean: ## remove the environment and what was built; outputs/ stays
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -6,7 +6,7 @@ import sys
 import warnings
 
 from vitcli.compose import compose
-from vitcli.run import run
+from vitcli.runner import run
 
 if __name__ == "__main__":
     warnings.simplefilter("error")

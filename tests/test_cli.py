@@ -75,6 +75,23 @@ def test_a_failed_run_is_one_line_and_exit_1(vitcli: Callable[..., Ended], tiny:
     assert ended.err.count("\n") == 1
 
 
+def test_what_nobody_foresaw_is_one_line_too(
+    vitcli: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(overrides: list[str]) -> None:
+        raise KeyError("of a library\nin two lines")
+
+    monkeypatch.setattr("vitcli.compose.compose", broken)
+    ended = vitcli("data", "check")
+    assert ended.code == 1
+    assert ended.err.startswith("vitcli: KeyError: 'of a library")
+    assert ended.err.count("\n") == 1
+    assert f"(at {__file__}:" in ended.err
+    monkeypatch.setenv("VITCLI_TRACEBACK", "1")
+    with pytest.raises(KeyError):
+        vitcli("data", "check")
+
+
 def test_a_misspelt_command_is_a_usage_error(vitcli: Callable[..., Ended]) -> None:
     ended = vitcli("trian")
     assert ended.code == 2

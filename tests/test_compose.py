@@ -9,12 +9,13 @@ import pytest
 
 import vitcli
 from vitcli.argv import split_argv
-from vitcli.compose import compose, conf_dir
+from vitcli.choices import SCALES
+from vitcli.compose import compose
 from vitcli.evals import metrics_of
+from vitcli.files import conf_dir
 from vitcli.frozen import dump, read_config
 from vitcli.identity import run_id
 from vitcli.rules import OWN
-from vitcli.schema import SCALES
 from vitcli.study.plan import make_plan
 
 OPTIONS = sorted((p.parent.name, p.stem) for p in conf_dir().glob("*/*.yaml"))
@@ -129,7 +130,7 @@ def test_images_are_squares_or_rectangles(tmp_path: Path) -> None:
         (["data.img_size=[16,26]"], "model.patch_size=4 does not divide data.img_size=[16, 26]"),
         (["data.img_size=2"], "data.img_size=2: a side or [height, width] in whole pixels, at"),
         (["data.img_size=16x24"], "data.img_size='16x24': a side or [height, width]"),
-        (["data.img_size=16.0"], "data.img_size=16.0: a side"),
+        (["data.img_size=16.5"], "data.img_size=16.5: a side"),
         (["data.img_size=null"], "data.img_size=None: a side"),
         (["data.img_size=true"], "data.img_size=True: a side"),
         (["data.img_size=[16]"], "data.img_size=[16]: a side"),
@@ -151,8 +152,13 @@ def test_images_are_squares_or_rectangles(tmp_path: Path) -> None:
         (["evals.zero_shot=true"], "evals.zero_shot=true without finetune.source"),
         (["train.val_every=5"], "train.val_every=5 with train.keep=last"),
         (["train.keep=newest"], "train.keep=newest: choose from last, best"),
-        (["train.steps=[1"], "no viable alternative"),
-        (["model"], "Error parsing override 'model'"),
+        (["train.steps=[1"], "train.steps=[1^: cannot be read from ^ on; brackets are closed"),
+        (["evals.shots=[1 2}]"], "evals.shots=[1 2^}]: cannot be read from ^ on"),
+        (["recipe.lr=é"], "recipe.lr=^é: cannot be read from ^ on"),
+        (["model"], "model: a setting is written key=value"),
+        (["seed=foo(1)"], "'foo(1)': Unknown function 'foo' Available: bool,"),
+        (["seed=1,2"], "To sweep over it, add --multirun"),
+        (["hydra.foo=1"], "To append to your config use +hydra.foo=1"),
         (["model=null"], "model=None: choose from"),
     ],
 )

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from vitcli.choices import nearest
 from vitcli.compose import compose
-from vitcli.config import DataConfig, EvalsConfig, RunConfig, TrainConfig, nearest, num_steps
+from vitcli.config import DataConfig, EvalsConfig, RunConfig, TrainConfig, num_steps
 from vitcli.identity import identity, run_id
 from vitcli.rules import validate
 
@@ -100,6 +101,29 @@ def test_batch_must_split_into_micro_batches() -> None:
 def test_endless_data_has_no_epochs() -> None:
     with pytest.raises(ValueError, match=r"train.epochs=1 with data.size=null"):
         validate(config(train=TrainConfig(epochs=1.0)))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "refused"),
+    [
+        (["train.images=null", "train.epochs=0"], "train.epochs=0: must be above 0"),
+        ([f"seed={2**63}"], f"seed={2**63}: must be below 2^63"),
+        ([f"data.seed={2**64}"], f"data.seed={2**64}: must be below"),
+        (["evals.shots=[]"], "evals.shots=[]: at least one number"),
+    ],
+)
+def test_what_would_train_or_measure_nothing(overrides: list[str], refused: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(refused)):
+        compose(overrides)
+    assert compose(["evals.shots=[]", "evals.downstream=null"]).evals.shots == []
+
+
+@pytest.mark.parametrize("blocks", [[], [1, 0]])
+def test_a_stem_has_a_block_in_each_stage(blocks: list[int]) -> None:
+    found = compose(["stem=resnet_nano"])
+    found.stem.layers["4"] = blocks
+    with pytest.raises(ValueError, match=re.escape(f"stem.layers.4={blocks} with stem=resnet_na")):
+        validate(found)
 
 
 def test_nearest_names_close_words_only() -> None:

@@ -19,7 +19,7 @@ from vitcli.files import read_record
 from vitcli.frozen import read_config, write_config
 from vitcli.identity import run_id
 from vitcli.records import read_losses, read_run
-from vitcli.run import run
+from vitcli.runner import run
 from vitcli.schema import Study
 from vitcli.status import read_status
 

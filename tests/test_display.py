@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from helpers import Ended
+import yaml
+from helpers import ROOT, TWO_CELLS, Ended
+from PIL import Image
 from rich.console import Console
 
 from vitcli import bench, bench_data
-from vitcli.progress import duration, measuring, progress
+from vitcli.output import console
+from vitcli.progress import counting, duration, measuring, progress
 from vitcli.records import Run
+from vitcli.status import Status
+from vitcli.step import has_bf16
 from vitcli.study.board import board, summary
 from vitcli.study.estimate import cost
 from vitcli.study.plan import freeze, make_plan
@@ -51,6 +58,21 @@ def test_at_a_terminal_progress_is_one_line(
     assert "1,234 images/s" in shown
 
 
+@pytest.mark.parametrize("terminal", [False, True])
+def test_only_a_terminal_shows_how_far_a_count_is(
+    terminal: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    with counting("a-set", 5000) as count:
+        count(1000)
+        count(500)
+    shown = capsys.readouterr().out
+    assert ("a-set" in shown and "1,500/5,000" in shown) == terminal
+    assert terminal or not shown
+
+
 @pytest.mark.parametrize(
     ("patience", "quiet", "terminal"),
     [(0.0, False, True), (60.0, False, True), (0.0, True, True), (0.0, False, False)],
@@ -77,6 +99,79 @@ def test_only_a_terminal_shows_only_a_long_evaluation(
     else:
         assert shown == ""
     assert not any(isinstance(thread, threading.Timer) for thread in threading.enumerate())
+
+
+MARKUP = ("[/x]", "[red]", "[link=http://a]b", ":smile:", "{0}")
+
+
+@pytest.mark.parametrize("word", MARKUP)
+def test_the_words_of_others_are_no_markup(
+    word: str, vitcli: Callable[..., Ended], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    (tmp_path / "study").mkdir()
+    claim = {"id": "c", "statement": f"S {word}", "where": "w", "pairs": [["a-c", "b-c"]]}
+    study = yaml.safe_load(TWO_CELLS) | {"title": f"Two {word}"}
+    study["rows"]["a"]["label"], study["columns"]["c"]["label"] = f"A {word}", f"C {word}"
+    study["claims"] = [claim | {"at_least": {"laptop": 0.1}}]
+    (tmp_path / "study" / "two.yaml").write_text(yaml.safe_dump(study))
+    plan = make_plan("two", [f"outputs={tmp_path}"], tmp_path)
+    freeze(plan)
+    first, second = plan.configs
+    Status(tmp_path / "runs" / first).update(state="failed", error=f"E {word}")
+    Status(tmp_path / "runs" / second).update(state="running", note=f"N {word}")
+    where = ["--outputs", str(tmp_path)]
+    for command, shown in (
+        (["status", "two", *where], ["Two", "E", "N"]),
+        (["report", "two", *where], ["Two", "A", "C", "S", "E"]),
+        (["report", "--all", *where], ["S"]),
+        (["plan", "two", f"outputs={tmp_path}", "--config-dir", str(tmp_path)], ["Two"]),
+    ):
+        ended = vitcli(*command)
+        assert ended.code == 0, ended.err
+        assert all(f"{each} {word}" in " ".join(ended.out.split()) for each in shown), ended.out
+
+
+@pytest.mark.parametrize("word", MARKUP)
+def test_at_a_terminal_too(
+    word: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vitcli.progress.PATIENCE", 0.0)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    with measuring(f"M {word}", 3, False) as begin:
+        begin("fewshot")
+        time.sleep(0.2)
+    with progress(f"P {word}", 0, 50) as show:
+        show(record(25))
+    bench.show({f"B {word}": {"ours": 1.0, "ratio": 1.0, "compile_s": 0.0}}, console())
+    shown = capsys.readouterr().out
+    assert all(f"{each} {word}" in shown for each in "MPB")
+
+
+@pytest.mark.parametrize("word", MARKUP[1:])
+def test_names_of_files_are_no_markup(
+    word: str, vitcli: Callable[..., Ended], tmp_path: Path
+) -> None:
+    for part, names in (("train", ("a", f"b {word}".replace("/", "_"))), ("val", ("a",))):
+        for name in names:
+            (tmp_path / part / name).mkdir(parents=True)
+            Image.new("RGB", (8, 8)).save(tmp_path / part / name / "1.png")
+    bad = f"bad {word.replace('/', '_')}.png"
+    (tmp_path / "val" / "a" / bad).write_bytes(b"no image")
+    ended = vitcli("data", "check", "data=imagefolder", f"data.path={tmp_path}", "data.workers=0")
+    assert ended.code == 1
+    assert bad in ended.out
+    assert f"val has no images of b {word.replace('/', '_')}" in ended.out
+
+
+def test_all_that_rich_prints_goes_through_one_console() -> None:
+    for path in (ROOT / "vitcli").rglob("*.py"):
+        text = path.read_text()
+        assert path.name == "output.py" or not re.search(r"\bConsole\(", text), path
+        for call in re.findall(r"(?:Live|Progress)\(.*", text):
+            assert "console=console()" in call, (path, call)
 
 
 def test_the_time_left_is_shared_by_those_that_run() -> None:
@@ -126,7 +221,7 @@ def test_durations_have_a_fitting_unit(seconds: float, text: str) -> None:
 def test_bf16_is_timed_only_where_a_cpu_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
     for able, expected in (({"avx2": True}, False), ({"avx512_bf16": True}, True)):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda able=able: able)
-        assert bench.has_bf16(torch.device("cpu")) is expected
+        assert has_bf16(torch.device("cpu")) is expected
 
 
 def test_bench_prints_both_and_their_ratio(
@@ -145,7 +240,7 @@ def test_bench_prints_both_and_their_ratio(
     assert "JPEG" in ended.out
     assert "CIFAR-10" in ended.out
     ended = vitcli("bench", "train", "model=pico", "--json")
-    found = json.loads(ended.out)
+    found = json.loads(ended.out)["train"]["model=pico"]
     timm = max(found[key] for key in found if key.startswith("timm"))
     assert found["ratio"] == pytest.approx(found["ours"] / timm)
     assert "takes no settings" in vitcli("bench", "data", "model=pico").err

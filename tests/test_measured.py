@@ -8,7 +8,7 @@ import pytest
 
 from vitcli.compose import compose
 from vitcli.evals import metrics_of
-from vitcli.run import run
+from vitcli.runner import run
 from vitcli.study.plan import make_plan
 
 

@@ -52,14 +52,6 @@ def test_runs_without_files_or_result_are_not_done(tmp_path: Path) -> None:
     assert found.value("m") != found.value("m")
 
 
-@pytest.mark.parametrize("name", ["../r", "/r", "a/../r", "", ".", ".."])
-def test_a_plan_reads_no_file_outside_of_the_runs(tmp_path: Path, name: str) -> None:
-    (tmp_path / "runs").mkdir()
-    run(tmp_path, result='{"metrics": {"m": 1.0}}')
-    found = read_run(name, tmp_path / "runs")
-    assert (found.state, dict(found.metrics)) == ("unreadable", {})
-
-
 def test_a_number_that_is_not_finite_is_a_failure(tmp_path: Path) -> None:
     text = json.dumps({"metrics": {"m": 0.5, "train/loss": math.inf}})
     found = run(tmp_path, result=text)

@@ -19,11 +19,12 @@ from safetensors.torch import load_file
 from vitcli import perf
 from vitcli.compose import compose
 from vitcli.config import RunConfig
+from vitcli.evals import build_evals
 from vitcli.evals.classification import Classification
 from vitcli.frozen import read_config
 from vitcli.identity import run_id
 from vitcli.models import build_model
-from vitcli.run import RunFailed, run
+from vitcli.runner import Outcome, RunFailed, run
 from vitcli.status import Busy, Status, only_one, read_status
 from vitcli.stops import stops
 
@@ -87,6 +88,22 @@ def test_a_finished_run_is_not_trained_again(tiny: list[str]) -> None:
     assert (first.trained, again.trained) == (True, False)
     assert again.result == first.result
     assert (first.folder / "checkpoints/model.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_run_that_another_process_ends_meanwhile_is_not_trained_again(
+    tiny: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[Outcome] = []
+
+    def other(*arguments: object) -> object:  # comes while this one builds
+        monkeypatch.undo()
+        ended.append(run(compose(tiny), quiet=True))
+        return build_evals(*arguments)
+
+    monkeypatch.setattr("vitcli.runner.build_evals", other)
+    found = run(compose(tiny), quiet=True)
+    assert (ended[0].trained, found.trained) == (True, False)
+    assert found.result == ended[0].result
 
 
 def test_same_config_same_numbers_other_seed_others(tiny: list[str], tmp_path: Path) -> None:
@@ -254,7 +271,9 @@ def test_a_damaged_state_is_said_and_the_one_before_is_gone_on_from(
     config = compose([*tiny, "checkpoint.every=2"])
     with monkeypatch.context() as patch:
         patch.setattr("vitcli.trainer._SAVING", 1e9)  # every second step, however short
-        patch.setattr("vitcli.run.save_weights", lambda *given: os.kill(os.getpid(), signal.SIGINT))
+        patch.setattr(
+            "vitcli.runner.save_weights", lambda *given: os.kill(os.getpid(), signal.SIGINT)
+        )
         with pytest.raises(KeyboardInterrupt):
             run(config, quiet=True)
     folder = Path(config.outputs) / "runs" / run_id(config)

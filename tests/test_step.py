@@ -17,7 +17,7 @@ from vitcli.compose import compose
 from vitcli.config import RunConfig
 from vitcli.step import build_loss, compiles, precision
 from vitcli.stops import Interrupted
-from vitcli.trainer import Trainer
+from vitcli.trainer import Trainer, find_device
 
 CPU = torch.device("cpu")
 SMALL = ["model.depth=2", "train.batch_size=8", "data.size=64", "data.val_size=8", "evals=upstream"]
@@ -126,6 +126,17 @@ def test_without_amx_bf16_is_for_vits_and_hybrids(
     assert precision(compose([model, "compile=on"]), 10, CPU) == "fp32"
 
 
+@pytest.mark.parametrize(("card", "found"), [("T4", "fp32"), ("H100", "bf16")])
+def test_a_gpu_that_imitates_bf16_has_fp32(
+    monkeypatch: pytest.MonkeyPatch, card: str, found: str
+) -> None:
+    def supported(including_emulation: bool = True) -> bool:
+        return including_emulation or card == "H100"
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+    assert precision(compose([]), 10, torch.device("cuda")) == found
+
+
 @pytest.mark.parametrize("amx", [True, False])
 def test_bf16_where_the_processor_has_units_for_it(
     monkeypatch: pytest.MonkeyPatch, amx: bool
@@ -152,3 +163,25 @@ def test_compiling_is_no_part_of_a_run_s_identity() -> None:
     from vitcli.identity import run_id
 
     assert run_id(compose(["compile=off"])) == run_id(compose([]))
+
+
+@pytest.mark.parametrize("kind", ["cuda", "mps", "xpu"])
+def test_a_device_that_is_not_here_is_refused(kind: str) -> None:
+    if getattr(torch, kind).is_available():
+        assert find_device(compose([f"device={kind}"])).type == kind
+        return
+    with pytest.raises(ValueError, match=f"device={kind}: there is none here; choose from auto"):
+        find_device(compose([f"device={kind}"]))
+
+
+@pytest.mark.parametrize("kind", ["mps", "xpu"])
+def test_an_untested_device_says_so_and_has_fp32(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    monkeypatch.setattr(getattr(torch, kind), "is_available", lambda: True)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    config = compose([f"device={kind}"])
+    device = find_device(config)
+    assert f"device={kind} is untested" in caplog.text
+    assert precision(config, 10, device) == "fp32"
+    assert find_device(compose([])).type in ("cpu", "cuda")

@@ -13,7 +13,7 @@ from helpers import Ended, start, wait_for
 from vitcli.compose import compose
 from vitcli.frozen import read_config
 from vitcli.identity import run_id
-from vitcli.run import run
+from vitcli.runner import run
 from vitcli.status import read_status
 from vitcli.study.board import states
 from vitcli.study.estimate import cost

@@ -22,8 +22,8 @@ from vitcli.evals.inference import top1
 from vitcli.frozen import read_config
 from vitcli.identity import run_id
 from vitcli.models.convert import read
-from vitcli.run import run
-from vitcli.transfer import DevSplit, describe_source, mismatches
+from vitcli.runner import run
+from vitcli.transfer import DevSplit, describe_source
 
 
 @pytest.fixture
@@ -103,12 +103,15 @@ def test_a_fresh_head_is_zero_and_the_body_is_the_source_s(trained: Path, tmp_pa
 def test_other_preprocessing_is_said(trained: Path) -> None:
     checkpoint = read(str(trained))
     config = read_config(trained / "config.yaml")
-    assert mismatches(checkpoint.preprocess, config) == []
-    theirs = replace(checkpoint.preprocess, mean=(0.485, 0.456, 0.406), interpolation="bicubic")
-    said = "preprocessing: mean (0.485, 0.456, 0.406) in the source, (0.5, 0.5, 0.5) here"
-    assert mismatches(theirs, config) == [said]
+    assert checkpoint.preprocess.differences(config.data) == []
+    theirs = replace(checkpoint.preprocess, crop_pct=0.9, interpolation="bicubic")
+    assert theirs.differences(config.data) == []  # glyphs are not resized
     config.data.name = "imagefolder"
-    assert len(mismatches(theirs, config)) == 2
+    assert theirs.differences(config.data) == [
+        "preprocessing: interpolation bicubic in the source, bilinear here",
+        "preprocessing: crop_pct 0.9 in the source, 0.875 here",
+    ]
+    assert theirs.differences(theirs.applied(config.data)) == []
 
 
 def test_identity_is_the_weights_not_their_place(trained: Path, tmp_path: Path) -> None:
@@ -141,10 +144,14 @@ def test_the_rate_is_picked_on_a_dev_split_then_trained_on_all(
     assert found["lr"] == 0.03  # a rate of 1e-6 can't move a head of zeros in 40 steps
     assert [entry["lr"] for entry in found["tried"]] == [1e-6, 0.03]
     assert found["dev_size"] == 259  # of 1,297
+    (folder,) = tmp_path.glob("tuned/runs/*")
+    assert read(str(folder)).num_classes == 10  # its weights are known to be its own
 
 
 def test_a_dev_split_is_disjoint_and_whole() -> None:
     data = build_data(compose(["data=digits"]).data, torch.device("cpu"))
+    most = DevSplit(data, 0.9999, seed=0)
+    assert (most.train_size, most.val_size) == (1, 1296)
     split = DevSplit(data, 0.1, seed=0)
     assert (split.train_size, split.val_size) == (1167, 130)
     images = torch.cat(
@@ -275,7 +282,7 @@ def test_eval_measures_any_checkpoint(
     assert (data["val_size"], data["num_classes"], data["size"]) == (32, 8, 256)
     few = ["data=digits", "data.img_size=32", f"outputs={tmp_path / 'digits'}"]
     ended = vitcli("eval", str(trained), *few)
-    assert "head of 8 classes, digits has 10: no upstream accuracy" in ended.out
+    assert "head of 8 classes, digits has 10: without what needs it (classification)" in ended.out
     (path,) = (tmp_path / "digits").glob("evals/*/result.json")
     metrics = json.loads(path.read_text())["metrics"]
     assert [name for name in metrics if not name.endswith("_sd")] == [

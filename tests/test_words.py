@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from vitcli.compose import compose
-from vitcli.words import as_typed, text_keys
+from vitcli.compose import compose, override
+from vitcli.study.plan import make_plan
+from vitcli.words import as_typed, kinds, whole_numbers
 
 SIGNS = [
     "été", "a&b", "o'neil", "a,b", "x=1", "with space", "[1]", "{a}", "a(b)", "50%", "a;b", "#1",
@@ -43,7 +44,55 @@ def test_a_sweep_parts_text_at_commas() -> None:
 
 
 def test_other_keys_are_hydra_s() -> None:
-    words = ["model=b", "recipe.lr=1e-3", "data.splits=[a,b]", "data.level=colour", "+x.y=1"]
+    words = ["model=b", "recipe.lr=1e-3", "data.level=colour", "+x.y=1", "train.epochs=1e1"]
     assert as_typed(words) == words
-    assert {"data.path", "outputs", "finetune.source"} < text_keys()
-    assert "data.level" not in text_keys()
+    assert {k for k, kind in kinds().items() if kind == "texts"} == {
+        "data.splits", "data.columns", "evals.own"
+    }  # fmt: skip
+    assert kinds()["data.path"] == kinds()["outputs"] == kinds()["finetune.source"] == "text"
+    assert kinds()["data.img_size"] == kinds()["stem.layers"] == "whole"
+    assert "data.level" not in kinds()
+
+
+def test_text_in_a_list_is_taken_as_it_is_typed() -> None:
+    for typed in ("2024_01, 1.10", "true,a b", "null,x=1"):
+        config = compose(["data=hfds", "data.path=x", f"data.splits=[{typed}]"])
+        assert config.data.splits == [part.strip() for part in typed.split(",")]
+    for word in ("data.splits=['1.10', \"a,b\"]", "data.splits=[]"):
+        assert as_typed([word]) == [word]
+    swept = as_typed(["data.splits=[1,2],[3,4]"], sweeps=True)
+    assert swept == ["data.splits=['1','2'],['3','4']"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "whole"),
+    [
+        ("1e6", "1000000"), ("64.0", "64"), ("1.5e1", "15"), ("-2E0", "-2"), ("1e1,2e1", "10,20"),
+        ("[1e1,5]", "[10,5]"), ("range(1e0,1e1,3)", "range(1,10,3)"), ("1_0e2", "1000"),
+        ("1.5", "1.5"), ("1e-1", "1e-1"), ("1e999", "1e999"), ("1000", "1000"), ("1e6x", "1e6x"),
+        ("a1e6", "a1e6"), ("1.2.3e4", "1.2.3e4"), ("null", "null"), ("", ""),
+    ],
+)  # fmt: skip
+def test_a_number_that_is_whole_is_written_out(typed: str, whole: str) -> None:
+    assert whole_numbers(typed) == whole
+
+
+def test_whole_numbers_may_be_typed_with_an_exponent() -> None:
+    given = ["train.steps=1e3", "data.size=1e5", "seed=2.0", "evals.shots=[1e1,5]"]
+    config = compose([*given, "data.img_size=[1.6e1,3.2e1]"])
+    assert (config.train.steps, config.data.size, config.seed) == (1000, 100_000, 2)
+    assert (config.evals.shots, config.data.img_size) == ([10, 5], [16, 32])
+    assert override(config, ["model.num_heads=1e0"]).model.num_heads == 1
+    assert make_plan("pos-emb", ["seeds=2e0"]).study.seeds == [0, 1]
+    for word in ("train.steps=1.5", "seed=1e-1", "data.size=1e999"):
+        with pytest.raises(ValueError, match=word.partition("=")[0]):
+            compose([word])
+
+
+@pytest.mark.parametrize("typed", SIGNS)
+def test_a_single_key_is_replaced_by_what_is_typed(typed: str) -> None:
+    config = compose(["data=imagefolder", "data.path=photos"])
+    assert override(config, [f"data.path={typed}"]).data.path == typed
+    assert config.data.path == "photos"
+    with pytest.raises(ValueError, match="model=b: give single keys here"):
+        override(config, ["model=b"])

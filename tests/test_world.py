@@ -18,7 +18,7 @@ from PIL import Image
 from vitcli.compose import compose
 from vitcli.identity import run_id
 from vitcli.machine import Place, cores, meeting_point, place
-from vitcli.run import run
+from vitcli.runner import run
 from vitcli.status import read_status
 from vitcli.world import World, check_processes
 

@@ -3,12 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["create_model", "load", "results"]
+    from vitcli.report.notebook import Runs
+    from vitcli.runner import Outcome
+
+__all__ = ["create_model", "load", "results", "run"]
+
+
+def run(*overrides: str) -> Outcome:
+    """Trains and evaluates one model as `vitcli train` does; returns the result, also of before.
+
+    `vitcli.run("model=pico", "data.size=5000").result["metrics"]["val/top1"]`. Ctrl-C saves; the
+    same call goes on from there.
+
+    Returns:
+        `folder` of the run, `result` (what its result.json has), `trained` (False: it was there).
+
+    Raises:
+        ValueError: an override that makes no sense; nothing was written.
+        RuntimeError: training failed; the run's status.json says where and why.
+    """
+    from vitcli.compose import compose
+    from vitcli.runner import run as run_config
+
+    return run_config(compose(overrides))
 
 
 def create_model(
@@ -23,6 +45,7 @@ def create_model(
         overrides: as for `vitcli train`: model, stem, pos_emb and recipe.dropout count.
         img_size: side in pixels, or (height, width).
         num_classes: width of the head's output.
+
     Raises:
         ValueError: an override or a combination that makes no sense.
     """
@@ -43,7 +66,8 @@ def load(
 
     `load("ViT-B_16.npz", img_size=384)` takes images (B, 3, 384, 384) that went through
     `model.preprocess` (size, mean, std, interpolation). Without a head in the file it gives the
-    representation (B, D) in place of logits.
+    representation (B, D) in place of logits. What the file does not say, and so was assumed, is a
+    warning.
 
     Args:
         source: a run's folder, a checkpoint file or folder (Google's, timm's, Hugging Face's or
@@ -51,34 +75,40 @@ def load(
         overrides: single keys that the file does not tell, as `model.num_heads=8`.
         img_size: side in pixels, or (height, width); another than the file's resizes the position
             embedding the way of the file's own code base.
+
     Raises:
         ValueError: a source that cannot be read, or what cannot be inferred and which override
             says it.
     """
-    from vitcli.models.convert import read
+    import warnings
 
-    if img_size is None:
-        return read(str(source), overrides).build()
-    size = _pair(img_size)
-    return read(str(source), overrides, size).resize(size)[0].build()
+    from vitcli.models.convert import notes, read
+
+    size = None if img_size is None else _pair(img_size)
+    checkpoint = read(str(source), overrides, size)
+    for line in notes(checkpoint):
+        warnings.warn(f"{source}: {line}", stacklevel=2)
+    return (checkpoint if size is None else checkpoint.resize(size)[0]).build()
 
 
-def results(study: str, outputs: str | Path = "outputs") -> list[dict[str, Any]]:
-    """Returns a study's runs so far, one dict each: the rows of its runs.csv.
+def results(study: str, outputs: str | Path = "outputs") -> Runs:
+    """Returns a study's runs so far, a list of one dict each: the rows of its runs.csv.
 
+    A notebook shows the study's figure and verdicts for it.
     `pandas.DataFrame(vitcli.results("pos-emb"))` is a table of cell, seed, x, FLOPs, parameters,
     the settings that vary, every metric, seconds, state and path.
 
     Args:
         study: its name, for the newest plan of it, or its folder's in `outputs`/studies.
+
     Raises:
         ValueError: nothing of that name is planned there, or its plan is not one.
     """
     from vitcli.analysis.results import load as load_results
-    from vitcli.analysis.rows import rows
+    from vitcli.report.notebook import Runs
     from vitcli.study.plan import newest
 
-    return rows(load_results(newest(study, Path(outputs)), Path(outputs) / "runs"))
+    return Runs(load_results(newest(study, Path(outputs)), Path(outputs) / "runs"))
 
 
 def _pair(img_size: int | tuple[int, int]) -> tuple[int, int]:

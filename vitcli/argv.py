@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from vitcli.config import nearest
+from vitcli.choices import nearest
 
 # Hydra's flags; the first set takes a value, the second may.
 _VALUED = {
@@ -49,10 +49,10 @@ def split_argv(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def config_dir_of(flags: Sequence[str]) -> Path | None:
-    """Returns the folder that --config-dir names, None without it."""
+    """Returns the folder that --config-dir names, None without it or its value."""
     for i, flag in enumerate(flags):
         name, equals, given = flag.partition("=")
-        if name in ("--config-dir", "-cd"):
+        if name in ("--config-dir", "-cd") and (equals or flags[i + 1 :]):
             return Path(given if equals else flags[i + 1])
     return None
 
@@ -67,9 +67,14 @@ def finetune_argv(source: str, argv: Sequence[str]) -> list[str]:
     for key in sorted(keys):
         if key.split(".")[0] in ("model", "pos_emb", "stem"):
             given = next(word for word in argv if word.lstrip("+~").startswith(key))
-            raise ValueError(f"{given}: the model is that of {source}, only its head is new")
+            raise ValueError(
+                f"{given}: the model is that of {source}, only its head is new; `vitcli convert` "
+                "takes what a file does not say, and its copy is fine-tuned without"
+            )
     defaults = {"data": "digits", "evals": "upstream", "recipe": "finetune_laptop"}
     chosen = [f"{group}={option}" for group, option in defaults.items() if group not in keys]
+    if not keys & {"data.interpolation", "data.crop_pct", "data.crop_mode", "finetune.preprocess"}:
+        chosen.append("finetune.preprocess=source")
     return [*argv, *chosen, f"finetune.source={quoted(source)}"]
 
 

@@ -21,6 +21,7 @@ from vitcli.data import Batch, DataSource, build_data
 from vitcli.models import build_model
 from vitcli.perf import train_flops
 from vitcli.progress import measuring
+from vitcli.step import has_bf16
 from vitcli.trainer import Trainer, find_device
 
 ROUNDS = 9  # each round times every contestant once, so that a drift of the machine hits all alike
@@ -51,7 +52,7 @@ class Fixed(DataSource):
         return self._batch
 
 
-def bench_step(name: str, overrides: Sequence[str], quiet: bool) -> dict[str, float]:
+def bench_step(name: str, overrides: Sequence[str]) -> dict[str, float]:
     """Returns images/s of a training step, timed in turn with others on one batch; medians.
 
     `ours` is compiled, `plain` is not, `timm_fp32` and `timm_bf16` are a plain loop around timm's
@@ -75,7 +76,7 @@ def bench_step(name: str, overrides: Sequence[str], quiet: bool) -> dict[str, fl
                 config, data.num_classes, batch, kind == "bf16"
             )
     compile_s = _seconds(contestants["ours"], device)
-    seconds = side_by_side(name, contestants, device, quiet)
+    seconds = side_by_side(name, contestants, device)
     speed = {key: size / value for key, value in seconds.items()}
     others = [value for key, value in speed.items() if key.startswith("timm")]
     ratio = speed["ours"] / max(others or [speed["plain"]])
@@ -94,17 +95,6 @@ def show(found: Mapping[str, Mapping[str, float]], console: Console) -> None:
         against = "" if "timm_fp32" in speed else " (not compiled)"
         table.add_row(name, *cells, f"{speed['ratio']:.2f}{against}", f"{speed['compile_s']:.0f} s")
     console.print(table)
-
-
-def has_bf16(device: torch.device) -> bool:
-    """Returns whether the device multiplies in bf16.
-
-    A CPU that does not imitates it: on one with AVX2 alone, the rounds took more than nine minutes.
-    """
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    able = torch.cpu.get_capabilities()
-    return any(able.get(name, False) for name in ("amx_bf16", "avx512_bf16", "arm_bf16"))
 
 
 def trainer_of(config: RunConfig, data: DataSource | None = None) -> Trainer:
@@ -178,7 +168,7 @@ def _timm_step(
 
 
 def side_by_side(
-    name: str, contestants: dict[str, Callable[[], object]], device: torch.device, quiet: bool
+    name: str, contestants: dict[str, Callable[[], object]], device: torch.device
 ) -> dict[str, float]:
     """Returns the median seconds of one call of each, timed in turn."""
 
@@ -190,7 +180,7 @@ def side_by_side(
     for call in contestants.values():
         call()  # warm-up
     rounds = []
-    with measuring(name, ROUNDS, quiet) as tell:
+    with measuring(name, ROUNDS) as tell:
         for _ in range(ROUNDS):
             tell("round")
             rounds.append({key: round_of(call) for key, call in contestants.items()})
@@ -200,6 +190,6 @@ def side_by_side(
 def _seconds(call: Callable[[], object], device: torch.device) -> float:
     began = time.perf_counter()
     call()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
     return time.perf_counter() - began

@@ -29,6 +29,7 @@ from vitcli.trainer import find_device
 ROUNDS = 5
 FILES = 1024  # of 224 x 224 pixels, quality 90; whole batches, as timm drops the rest
 _SIDE, _BATCH = 224, 64
+_CIFAR_SIDES = (16, 32, 48)
 
 
 class _MadeCifar(Held):
@@ -40,8 +41,8 @@ class _MadeCifar(Held):
         return (pixels, torch.randint(0, 10, (many,), device=self.device)), 10
 
 
-def bench_data(console: Console) -> None:
-    """Prints images/s of our loader and timm's on a folder of JPEGs, and CIFAR's share of a step.
+def bench_data() -> dict[str, dict[str, float]]:
+    """Returns images/s of our loader and timm's on a folder of JPEGs, and CIFAR's beside a step.
 
     The folder is written for the occasion. Both loaders crop, flip and scale to [-1, 1] alike, in
     as many worker processes as there are cores; timm's once with its prefetcher (its own default)
@@ -56,18 +57,26 @@ def bench_data(console: Console) -> None:
             speeds = _loaders(Path(folder), workers)
         finally:
             torch.set_num_threads(threads)
-    title = f"JPEG folder, {_SIDE} px, {workers} workers, images/s (median)"
-    table = Table(title=title)
-    for heading in (*speeds, "ours / best timm"):
-        table.add_column(heading, justify="right")
     best = max(speed for name, speed in speeds.items() if name != "ours")
-    table.add_row(*(f"{s:,.0f}" for s in speeds.values()), f"{speeds['ours'] / best:.2f}")
+    jpegs = {**speeds, "ratio": speeds["ours"] / best, "workers": workers}
+    return {"jpeg_folder": jpegs, **{f"cifar10_{side}": _cifar(side) for side in _CIFAR_SIDES}}
+
+
+def show(found: dict[str, dict[str, float]], console: Console) -> None:
+    """Prints what `bench_data` found."""
+    jpegs = dict(found["jpeg_folder"])
+    ratio, workers = jpegs.pop("ratio"), jpegs.pop("workers")
+    table = Table(title=f"JPEG folder, {_SIDE} px, {workers} workers, images/s (median)")
+    for heading in (*jpegs, "ours / best timm"):
+        table.add_column(heading, justify="right")
+    table.add_row(*(f"{speed:,.0f}" for speed in jpegs.values()), f"{ratio:.2f}")
     console.print(table)
     table = Table(title="CIFAR-10 on the device: crop and flip, beside a step of nano")
     for heading in ("pixels", "images/s", "of a step"):
         table.add_column(heading, justify="right")
-    for side in (16, 32, 48):
-        table.add_row(str(side), *_cifar(side))
+    for side in _CIFAR_SIDES:
+        of = found[f"cifar10_{side}"]
+        table.add_row(str(side), f"{of['images_per_s']:,.0f}", f"{of['share_of_step']:.1%}")
     console.print(table)
 
 
@@ -111,7 +120,7 @@ def _loaders(folder: Path, workers: int) -> dict[str, float]:
         "timm, no prefetcher": timm_epoch(False),
     }
     speeds: dict[str, list[float]] = {name: [] for name in epochs}
-    with measuring("JPEG files", ROUNDS * len(epochs), quiet=False) as tell:
+    with measuring("JPEG files", ROUNDS * len(epochs)) as tell:
         for _ in range(ROUNDS):
             for name, epoch in epochs.items():
                 tell(name)
@@ -127,7 +136,7 @@ def _epoch(data: DataSource) -> Iterator[Order]:
     return zip(torch.split(index, _BATCH), torch.split(draw, _BATCH), strict=True)
 
 
-def _cifar(side: int) -> tuple[str, str]:
+def _cifar(side: int) -> dict[str, float]:
     """Returns images/s, and the share of a step that reads them."""
     config = compose(["data=cifar10", "evals=upstream", f"data.img_size={side}"])
     device = find_device(config)
@@ -139,7 +148,6 @@ def _cifar(side: int) -> tuple[str, str]:
         f"CIFAR-10, {side} pixels",
         {"step": trainer.train_step, "data": lambda: cifar.train_batch(index, draw)},
         device,
-        quiet=False,
     )
     share = seconds["data"] / (seconds["data"] + seconds["step"])
-    return f"{len(index) / seconds['data']:,.0f}", f"{share:.1%}"
+    return {"images_per_s": len(index) / seconds["data"], "share_of_step": share}

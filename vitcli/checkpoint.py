@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +14,7 @@ from torch import nn
 from vitcli.config import RunConfig, weights_record
 from vitcli.files import FORMAT, check_format, replacing
 from vitcli.identity import run_id
+from vitcli.models.convert.preprocess import Preprocess
 from vitcli.models.convert.tensors import write_tensors
 from vitcli.seal import check_zip
 from vitcli.status import state_paths
@@ -91,6 +93,6 @@ def save_weights(
     Args:
         classes: of the head, in order, where they have names.
     """
-    record = weights_record(config, "vitcli", {"size": config.data.height_width}, classes)
+    record = weights_record(config, "vitcli", asdict(Preprocess.of(config.data)), classes)
     path = folder / "checkpoints" / "model.safetensors"
     write_tensors(path, model.state_dict(), {"run": run_id(config), **record})

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from vitcli import cli_jobs
-from vitcli.cli_jobs import Study, say, show_report, stoppable
+from vitcli import cli_again, cli_jobs, cli_look, cli_tools
+from vitcli.cli_help import Commands, first
+from vitcli.cli_jobs import say, say_undone, show_report, stoppable
+from vitcli.cli_look import which_study
+from vitcli.cli_options import RAW, ConfigDir, Json, Overrides, Source, Study
+from vitcli.files import one_line
 from vitcli.machine import check_alone, place
-from vitcli.output import be_lenient
+from vitcli.output import answer, be_lenient, console
 
 # Before torch is loaded. Threads that spin long while they wait starve the one they wait for where
 # another process is busy: a step of ViT nano on two threads then takes 380 ms, with few spins 78;
@@ -24,25 +28,22 @@ if "OMP_WAIT_POLICY" not in os.environ:
 os.environ.pop("MPLBACKEND", None)
 
 app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
+    cls=Commands,
+    rich_markup_mode=None,  # rich takes longer to import than all else
     pretty_exceptions_enable=False,
     help="What the design choices of a Vision Transformer do, on your own data and budget.",
 )
-data_app = typer.Typer(no_args_is_help=True, help="Look at a data set before training on it.")
+app.callback(invoke_without_command=True)(first)
+data_app = typer.Typer(cls=Commands, help="Look at a data set before training on it.")
 app.add_typer(data_app, name="data")
-RAW = {"ignore_unknown_options": True}
-Overrides = Annotated[
-    list[str] | None, typer.Argument(help="Settings: model=micro train.steps=100 seed=1 ...")
-]
-ConfigDir = Annotated[
-    Path | None, typer.Option(help="Your own configs: model/, study/, ... beside ours.")
-]
+new_app = typer.Typer(cls=Commands, help="Write a file to begin with.")
+app.add_typer(new_app, name="new")
+TRACEBACK = "VITCLI_TRACEBACK"
 
 
 @app.command(context_settings=RAW, add_help_option=False)
 def train(overrides: Overrides = None) -> None:
-    """Train and evaluate one model; takes every flag of Hydra's too (-m, --cfg job, --help)."""
+    """Train and evaluate one model. Takes every flag of Hydra's too (-m, --cfg job, --help)."""
     from vitcli.compose import hydra_main
 
     hydra_main(overrides or [], _train_one)
@@ -50,12 +51,10 @@ def train(overrides: Overrides = None) -> None:
 
 @app.command(context_settings=RAW)
 def finetune(
-    source: Annotated[
-        str, typer.Argument(help="A run's folder, a checkpoint, timm:NAME or hf:REPO.")
-    ],
+    source: Source,
     overrides: Overrides = None,
 ) -> None:
-    """Fine-tune a checkpoint under a new head: on digits at laptop scale, unless told otherwise."""
+    """Fine-tune a checkpoint under a new head. On digits at laptop scale, unless told otherwise."""
     from vitcli.argv import finetune_argv
     from vitcli.compose import hydra_main
 
@@ -64,15 +63,16 @@ def finetune(
 
 @app.command(name="eval")
 def evaluate(
-    source: Annotated[
-        str, typer.Argument(help="A run's folder, a checkpoint, timm:NAME or hf:REPO.")
-    ],
+    source: Source,
     overrides: Overrides = None,
+    as_json: Json = False,
 ) -> None:
-    """Evaluate a checkpoint: a run on its own data, unless told otherwise."""
+    """Evaluate a checkpoint. A run on its own data, unless told otherwise."""
     from vitcli.evaluate import evaluate as evaluate_source
 
     folder, result = evaluate_source(source, overrides or [])
+    if as_json:
+        return answer("eval", {"folder": folder, **result})
     for line in result["notes"]:
         print(line)
     _show_metrics(result["metrics"], folder)
@@ -80,28 +80,43 @@ def evaluate(
 
 @app.command()
 def ablate(
-    study: Study,
+    study: Study = "",
     overrides: Overrides = None,
     config_dir: ConfigDir = None,
     detach: Annotated[
         bool, typer.Option("--detach", help="On a cluster: queue the jobs and return.")
     ] = False,
 ) -> None:
-    """Run a study: plan it, train what is missing, report. scale=gpu, hydra/launcher=slurm, ..."""
+    """Run a study: plan it, train what is missing, report. scale=gpu, hydra/launcher=slurm, ...
+
+    notify=URL or notify=COMMAND is told of the end, a failed or a lost run: the URL by a POST of
+    JSON (study, event, text, counts), the command by a text as its last argument.
+    """
+    if not study:
+        which_study("ablate", config_dir)
+    from vitcli.live import live
+    from vitcli.notify import given_notify
     from vitcli.report.build import write_report
-    from vitcli.status import by_whom
-    from vitcli.study.board import states, watch
+    from vitcli.study.board import watch
     from vitcli.study.launch import launch, missing, settle_finished
     from vitcli.study.plan import freeze, make_plan
+    from vitcli.trackers.follow import track_report
 
-    hydra = [o for o in overrides or [] if o.lstrip("+~").startswith(("hydra.", "hydra/"))]
-    plan = make_plan(study, [o for o in overrides or [] if o not in hydra], config_dir)
+    notify, rest = given_notify(overrides or [])
+    if notify and detach:
+        raise ValueError("notify: with --detach nobody waits for the study to tell of it")
+    hydra = [o for o in rest if o.lstrip("+~").startswith(("hydra.", "hydra/"))]
+    plan = make_plan(study, [o for o in rest if o not in hydra], config_dir)
     freeze(plan)
     settle_finished(plan)
     if missing(plan):
-        with stoppable("the same command goes on from there"), watch(plan.folder):
-            finished = launch(plan, hydra, detach)
-        if not finished:
+        with (
+            stoppable("the same command goes on from there"),
+            watch(plan.folder),
+            live(plan.folder, notify, say) as shown,
+        ):
+            shown.finished = launch(plan, hydra, detach)
+        if not shown.finished:
             say(f"stopped; the same command goes on from there ({len(missing(plan))} runs left)")
             raise typer.Exit(130)
     if detach and (left := missing(plan)):
@@ -109,120 +124,55 @@ def ablate(
         return
     with stoppable("the report was not written; `vitcli report` writes it from the same files"):
         show_report(write_report(plan.folder, plan.outputs / "runs"))
-    undone = [run for run in states(plan.folder).values() if run.state != "done"]
-    for run in undone:
-        if run.state == "running":
-            say(f"{run.id} is {by_whom(run.status)}: the same command goes on when it has ended")
-        else:
-            say(f"{run.id}: {run.state}: {run.error or 'no result'}")
-    if undone:
+        track_report(plan.folder, plan.tracker, say)
+    if say_undone(plan.folder):
         raise typer.Exit(1)
 
 
 @app.command()
 def plan(
-    study: Study,
+    study: Study = "",
     overrides: Overrides = None,
     config_dir: ConfigDir = None,
     time: Annotated[bool, typer.Option("--time", help="Time a few steps of each model.")] = False,
     processes: Annotated[
         int | None, typer.Option(min=1, help="Show what each needs, so many to a run.")
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """Show a study's cost and seeds needed; run nothing. flops_per_second=1.5e14: elsewhere."""
-    from rich.console import Console
-
+    if not study:
+        which_study("plan", config_dir)
     from vitcli.analysis.power import lines
     from vitcli.analysis.results import read_results
-    from vitcli.study.estimate import estimate, given_speed
+    from vitcli.study.estimate import estimate, given_speed, shown
     from vitcli.study.plan import make_plan
 
     speed, rest = given_speed(overrides or [])
     made = make_plan(study, rest, config_dir)
-    Console().print(estimate(made, speed, time, processes))
-    for line in lines(read_results(made.study, made.outputs / "runs")):
-        print(line)
+    found = estimate(made, speed, time, processes)
+    seeds = lines(read_results(made.study, made.outputs / "runs"))
+    if as_json:
+        return answer("plan", {**found.answer(), "seeds_needed": seeds})
+    console().print(shown(found))
+    print(*seeds, sep="\n", end="\n" * bool(seeds))
 
 
 app.command()(cli_jobs.status)
 app.command()(cli_jobs.cancel)
 app.command()(cli_jobs.logs)
 app.command()(cli_jobs.report)
-
-
-@data_app.command()
-def check(overrides: Overrides = None) -> None:
-    """Read every image of a data set: size, classes, balance, broken files, speed."""
-    from rich.console import Console
-
-    from vitcli.compose import compose
-    from vitcli.data.inspect import check as check_data
-
-    if check_data(compose(overrides or []).data, Console()):
-        raise typer.Exit(1)
-
-
-@data_app.command()
-def show(
-    overrides: Overrides = None,
-    out: Annotated[Path, typer.Option(help="The PNG to write.")] = Path("sheet.png"),
-) -> None:
-    """Write a contact sheet: images as the model sees them, augmented, then for validation."""
-    from vitcli.compose import compose
-    from vitcli.data.inspect import show as show_data
-
-    show_data(compose(overrides or []), out)
-    print(out)
-
-
-@app.command()
-def convert(
-    source: Annotated[
-        str, typer.Argument(help="A run's folder, a checkpoint, timm:NAME or hf:REPO.")
-    ],
-    target: Annotated[
-        Path,
-        typer.Argument(help="x.npz: Google's; x: Hugging Face's; x.safetensors: ours, timm's."),
-    ],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(help="What names do not say: model.num_heads=8 ...")
-    ] = None,
-) -> None:
-    """Convert a checkpoint between Google's, timm's, Hugging Face's code and ours."""
-    from vitcli.models.convert import describe, read, write
-
-    checkpoint = read(source, overrides or [])
-    for word, text in describe(checkpoint):
-        print(f"{word:10} {text}")
-    how = write(checkpoint, target)
-    print(f"{'wrote':10} {target}\n{'load with':10} {how}")
-
-
-@app.command(context_settings=RAW)
-def bench(
-    what: Annotated[str, typer.Argument(help="train, or data; all without it.")] = "",
-    overrides: Overrides = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Steps as one object.")] = False,
-) -> None:
-    """Time training steps and data loaders against timm's: all, or `train model=micro ...`."""
-    from rich.console import Console
-
-    from vitcli.bench import SHAPES, bench_step, show
-    from vitcli.bench_data import bench_data
-
-    if what not in ("", "train", "data"):
-        raise ValueError(f"bench {what}: choose from train, data")
-    if what == "data" and (overrides or as_json):
-        raise ValueError("bench data: takes no settings, and has no --json")
-    shapes = {" ".join(overrides): overrides} if overrides else SHAPES
-    if what != "data":
-        found = {name: bench_step(name, words, as_json) for name, words in shapes.items()}
-        if as_json:
-            print(json.dumps(next(iter(found.values())) if overrides else found))
-            return
-        show(found, Console())
-    if what != "train":
-        bench_data(Console())
+app.command()(cli_again.reproduce)
+app.command()(cli_again.compare)
+app.command()(cli_again.export)
+app.command(name="list")(cli_look.show_list)
+app.command()(cli_look.doctor)
+app.command()(cli_look.serve)
+app.command()(cli_tools.convert)
+app.command(name="bench", context_settings=RAW)(cli_tools.show_bench)
+data_app.command(name="check")(cli_tools.check_data)
+data_app.command(name="show")(cli_tools.show_data)
+new_app.command(name="study")(cli_tools.new_study)
 
 
 def main() -> None:
@@ -237,12 +187,20 @@ def main() -> None:
     except (RuntimeError, OSError) as error:
         say(str(error))
         raise SystemExit(1) from None
+    except Exception as error:  # of a library, or a fault of ours
+        if TRACEBACK in os.environ:
+            raise
+        *_, last = traceback.extract_tb(error.__traceback__)
+        where = f"{last.filename}:{last.lineno}"
+        what = one_line(f"{type(error).__name__}: {error}")
+        say(f"{what} (at {where}; with {TRACEBACK}=1 in the environment all of it is shown)")
+        raise SystemExit(1) from None
 
 
 def _train_one(config: object) -> None:
     """Trains one config and prints what came of it; Hydra calls it for each job."""
     from vitcli.config import RunConfig
-    from vitcli.run import run
+    from vitcli.runner import run
 
     assert isinstance(config, RunConfig)
     try:

@@ -10,31 +10,30 @@ from typing import Annotated
 
 import typer
 
-from vitcli.config import choose
+from vitcli.cli_options import Json, Outputs, Planned
+from vitcli.files import one_line
 from vitcli.machine import place
-
-Study = Annotated[str, typer.Argument(help="A study's name (pos-emb), or its folder's.")]
-Outputs = Annotated[Path, typer.Option(help="Where runs and studies are kept.")]
+from vitcli.output import answer, console
 
 
-def status(study: Study, outputs: Outputs = Path("outputs")) -> None:
-    """Show the state of each run of a study, from its files; of jobs that wait, why."""
-    from rich.console import Console
-
-    from vitcli.study.board import board, states
+def status(study: Planned, outputs: Outputs = Path("outputs"), as_json: Json = False) -> None:
+    """Show the state of each run of a study. From its files; of jobs that wait, why."""
+    from vitcli.study.board import as_answer, board, states
     from vitcli.study.plan import newest
     from vitcli.study.slurm import look
 
     folder = newest(study, outputs)
     look([outputs / "runs" / run for run in states(folder)])
-    Console().print(board(folder))
+    if as_json:
+        return answer("status", as_answer(folder))
+    console().print(board(folder))
 
 
 def cancel(
-    study: Study,
+    study: Planned,
     outputs: Outputs = Path("outputs"),
 ) -> None:
-    """Cancel a study's jobs on a cluster; what trains saves its state first."""
+    """Cancel a study's jobs on a cluster. What trains saves its state first."""
     from vitcli.study.board import states
     from vitcli.study.plan import newest
     from vitcli.study.slurm import cancel as cancel_jobs
@@ -46,11 +45,12 @@ def cancel(
 
 
 def logs(
-    study: Study,
+    study: Planned,
     cell: Annotated[str, typer.Argument(help="A cell (none-stem), as `vitcli status` names it.")],
     outputs: Outputs = Path("outputs"),
 ) -> None:
-    """Print what the jobs of a cell wrote, or the traceback of a run that failed."""
+    """Print what the jobs of a cell wrote, or a failed run's traceback."""
+    from vitcli.choices import choose
     from vitcli.study.board import rows
     from vitcli.study.plan import newest, read_plan
     from vitcli.study.slurm import log
@@ -62,28 +62,40 @@ def logs(
 
 
 def report(
-    study: Study = "",
+    study: Planned = "",
     every: Annotated[bool, typer.Option("--all", help="Every study, and their index.")] = False,
     outputs: Outputs = Path("outputs"),
+    as_json: Json = False,
 ) -> None:
-    """Write and show the report of a study, or of all, from its files."""
+    """Write and show the report of a study, of what `vitcli export` wrote, or of all."""
     import gc
 
+    from vitcli.files import read_record
     from vitcli.report.build import show_index, write_index, write_report
+    from vitcli.study.archive import unpack
     from vitcli.study.plan import newest
+    from vitcli.trackers.follow import track_report
 
     if bool(study) == every:
         raise ValueError("report takes a study's name, or --all")
     gc.disable()  # a tenth of a report's time, and it ends in seconds
     if not every:
-        folder = newest(study, outputs)
+        archive = Path(study).is_file()
+        folder = unpack(Path(study), outputs) if archive else newest(study, outputs)
         with stoppable("the report was not written"):
             write_report(folder, outputs / "runs")
-            show_report(folder)
+            if as_json:
+                answer("report", {"folder": folder, **read_record(folder / "report/claims.json")})
+            else:
+                show_report(folder)
+            track_report(folder, None, say)
         return
     with stoppable("not all reports were written"):
         listed = write_index(outputs)
-    show_index(listed, outputs)
+    if as_json:
+        answer("report", {"studies": listed})
+    else:
+        show_index(listed, outputs)
     if any(one.problem for one in listed):
         raise typer.Exit(1)
 
@@ -105,8 +117,22 @@ def show_report(folder: Path) -> None:
     show(folder)
 
 
+def say_undone(study_dir: Path) -> bool:
+    """Says of each run of the study without a result why; returns whether there is one."""
+    from vitcli.status import by_whom
+    from vitcli.study.board import states
+
+    undone = [run for run in states(study_dir).values() if run.state != "done"]
+    for run in undone:
+        if run.state == "running":
+            say(f"{run.id} is {by_whom(run.status)}: the same command goes on when it has ended")
+        else:
+            say(f"{run.id}: {run.state}: {run.error or 'no result'}")
+    return bool(undone)
+
+
 def say(message: str) -> None:
-    """Prints a line about the command itself, with which of several processes says it."""
+    """Prints one line about the command itself, with which of several processes says it."""
     where = place()
     who = f"vitcli, process {where.rank} of {where.size}" if where.size > 1 else "vitcli"
-    print(f"{who}: {message}", file=sys.stderr)
+    print(f"{who}: {one_line(message)}", file=sys.stderr)

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import copy
 import os
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import fields, is_dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-from vitcli.argv import config_dir_of, quoted, split_argv
-from vitcli.config import RunConfig, nearest
+from vitcli.argv import config_dir_of, split_argv
+from vitcli.catalog import groups, options
+from vitcli.choices import nearest
+from vitcli.config import RunConfig
+from vitcli.files import conf_dir
 from vitcli.rules import validate, validate_fields
+from vitcli.with_hydra import (
+    ALONE,
+    check_config_dir,
+    composed,
+    one_line_errors,
+    parsed,
+    run_hydra,
+)
 from vitcli.words import as_typed
 
 _DURATIONS = ("train.steps", "train.epochs", "train.images")
-
-
-def conf_dir() -> Path:
-    """Returns the folder of the shipped configs: in an installed wheel, else in the source tree."""
-    here = Path(__file__).resolve().parent
-    return here / "conf" if (here / "conf").is_dir() else here.parent / "conf"
 
 
 def compose(
@@ -42,14 +45,13 @@ def compose(
     """
     change = _last_change(config_dir)
     groups = _groups(config_dir, change)
-    prepared = _prepared(as_typed(overrides), groups)
-    with one_line_errors():
-        parsed = [_parsed(override) for override in prepared]
-        single = [o for o in parsed if o.key_or_group not in groups and _is_plain(o)]
-        rest = tuple(o.input_line for o in parsed if o not in single)
-        composed, whole = _composed(rest, config_dir, change)
-        config: RunConfig = _copied(whole)
-        _set(config, composed, {o.key_or_group: o.value() for o in single})
+    made = [parsed(override) for override in _prepared(as_typed(overrides), groups)]
+    single = [o for o in made if o.key_or_group not in groups and _is_plain(o)]
+    rest = tuple(o.input_line for o in made if o not in single)
+    with ALONE, one_line_errors(config_dir):
+        whole, typed = _whole(rest, config_dir, change)
+        config: RunConfig = _copied(typed)
+        _set(config, whole, {o.key_or_group: o.value() for o in single})
     check(config)
     return config
 
@@ -62,17 +64,17 @@ def _copied(node: Any) -> Any:
     )
 
 
-def _set(config: RunConfig, composed: Any, values: Mapping[str, Any]) -> None:
+def _set(config: RunConfig, whole: Any, values: Mapping[str, Any]) -> None:
     """Sets single keys of groups, as Hydra itself does after its groups.
 
     Args:
         config: what is changed; only the groups that have the keys are made anew.
-        composed: the same, as Hydra composed it; it knows the types, and stays as it is.
+        whole: the same, as Hydra composed it; it knows the types, and stays as it is.
         values: by dotted key.
     """
     from omegaconf import OmegaConf
 
-    part = OmegaConf.masked_copy(composed, list({key.partition(".")[0]: None for key in values}))
+    part = OmegaConf.masked_copy(whole, list({key.partition(".")[0]: None for key in values}))
     for key, value in values.items():
         OmegaConf.update(part, key, value, merge=True)
     for group, changed in part.items():
@@ -80,28 +82,22 @@ def _set(config: RunConfig, composed: Any, values: Mapping[str, Any]) -> None:
 
 
 @lru_cache(maxsize=128)
-def _composed(
+def _whole(
     overrides: tuple[str, ...], config_dir: Path | None, last_change: int
 ) -> tuple[Any, RunConfig]:
     """Returns what Hydra composes: it takes 0.1 s, and the cells of a study share their groups."""
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
-    from omegaconf import OmegaConf
+    from omegaconf import OmegaConf, open_dict
 
-    given = list(overrides)
-    if config_dir is not None:
-        given.append(f"hydra.searchpath=[{quoted(f'file://{config_dir.resolve()}')}]")
-    _register_schema()
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        composed = hydra_compose("config", given)
-    config: Any = OmegaConf.to_object(composed)
-    return composed, config
+    whole = composed("config", overrides, config_dir)
+    with open_dict(whole):
+        del whole["hydra"]
+    config: Any = OmegaConf.to_object(whole)
+    return whole, config
 
 
 def _last_change(config_dir: Path | None) -> int:
     """Returns when a config last changed, came or went (ns). Raises ValueError: no such folder."""
-    if config_dir is not None and not config_dir.is_dir():
-        raise ValueError(f"--config-dir {config_dir}: no such folder")
+    check_config_dir(config_dir)
     latest, folders = 0, [str(folder) for folder in (conf_dir(), config_dir) if folder]
     for folder in folders:  # grows
         latest = max(latest, os.stat(folder).st_mtime_ns)
@@ -122,20 +118,13 @@ def _is_plain(override: Any) -> bool:
     return not (hydra or added or override.is_sweep_override() or override.package is not None)
 
 
-@lru_cache(maxsize=1024)
-def _parsed(override: str) -> Any:
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    return OverridesParser.create().parse_overrides([override])[0]
-
-
-def to_config(composed: Any, check: Callable[[RunConfig], None] = validate) -> RunConfig:
-    """Returns the validated RunConfig of a composed Hydra config. Raises ValueError."""
+def to_config(whole: Any) -> RunConfig:
+    """Returns the validated RunConfig of what Hydra composed. Raises ValueError."""
     from omegaconf import OmegaConf
 
     with one_line_errors():
-        config: Any = OmegaConf.to_object(composed)
-    check(config)
+        config: Any = OmegaConf.to_object(whole)
+    validate(config)
     assert isinstance(config, RunConfig)
     return config
 
@@ -148,16 +137,17 @@ def override(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
     """
     from omegaconf import OmegaConf
 
-    groups = _groups(None, _last_change(None))
-    for given in prepare(overrides):
-        key = given.partition("=")[0]
-        if key in groups:
-            raise ValueError(f"{given}: give single keys here, such as model.num_heads=8")
-    with one_line_errors():
-        changed = OmegaConf.merge(
-            OmegaConf.structured(config), OmegaConf.from_dotlist(list(overrides))
-        )
-    return to_config(changed, validate_fields)
+    made = [parsed(word) for word in prepare(as_typed(overrides))]
+    for each in made:
+        if not _is_plain(each):
+            line = each.input_line
+            raise ValueError(f"{line}: give single keys here, such as model.num_heads=8")
+    changed: RunConfig = _copied(config)
+    with ALONE, one_line_errors():
+        values = {each.key_or_group: each.value() for each in made}
+        _set(changed, OmegaConf.structured(config), values)
+    validate_fields(changed)
+    return changed
 
 
 def hydra_main(argv: Sequence[str], job: Callable[[RunConfig], None]) -> None:
@@ -166,27 +156,23 @@ def hydra_main(argv: Sequence[str], job: Callable[[RunConfig], None]) -> None:
     Raises:
         ValueError: for anything in `argv` that Hydra or the schema refuses.
     """
-    import hydra
-
     flags, overrides = split_argv(argv)
     config_dir = config_dir_of(flags)
     many = bool({"-m", "--multirun"} & set(flags))
     overrides = prepare(as_typed(overrides, sweeps=many), config_dir)
-    sys.argv = ["vitcli train", *flags, *(["--", *overrides] if overrides else [])]
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # raise; do not print and exit
     home, errors = os.getpid(), list[Exception]()
 
-    def task(composed: Any) -> None:
+    def task(whole: Any) -> None:
         try:
-            job(to_config(composed))
+            job(to_config(whole))
         except Exception as error:
             if os.getpid() != home:
                 raise  # in a launcher's worker: Hydra brings it home
             errors.append(error)  # raised, Hydra would print a line of its own and drop later jobs
 
-    with one_line_errors():
-        _register_schema()
-        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(task)()
+    with one_line_errors(config_dir):
+        words = ["--", *overrides] if overrides else []
+        run_hydra("config", ["vitcli train", *flags, *words], task)
     if len(errors) > 1:
         raise RuntimeError(f"{len(errors)} jobs failed; the first: {errors[0]}")
     if errors:
@@ -203,23 +189,49 @@ def prepare(overrides: Sequence[str], config_dir: Path | None = None) -> list[st
 
 
 def _prepared(overrides: Sequence[str], groups: Mapping[str, list[str]]) -> list[str]:
-    with one_line_errors():
-        parsed = [_parsed(override) for override in overrides]
     known = dict.fromkeys((*_keys_of_a_run(), *groups))
-    for override in parsed:
-        key = override.key_or_group
-        if key.split(".")[0] == "hydra" or key.startswith("hydra/"):
-            continue
-        if key not in known:
-            raise ValueError(f"unknown key '{key}'{nearest(key, known)}")
+    found, durations = list[str](), list[str]()
+    for override in map(parsed, overrides):
+        key, line = override.key_or_group, override.input_line
+        if not (key.split(".")[0] == "hydra" or key.startswith("hydra/")):
+            if key not in known:
+                raise ValueError(f"unknown key '{key}'{nearest(key, known)}")
+            if override.is_delete():
+                raise ValueError(f"{line}: no key can be taken away, only set")
+            line = _enumerated(override, groups)
         if key in groups:
-            _check_options(key, override, groups[key])
-    given = [
-        o.key_or_group for o in parsed if o.key_or_group in _DURATIONS and o.value() is not None
-    ]
+            _check_options(key, parsed(line), groups[key])
+        if key in _DURATIONS and override.value() is not None:
+            durations.append(key)
+        found.append(line)
     # `train.steps=100` replaces a recipe's `train.images`; two durations stay, to be refused later.
-    unset = [f"{key}=null" for key in _DURATIONS if given and key not in given]
-    return [*overrides, *unset]
+    return found + [f"{key}=null" for key in _DURATIONS if durations and key not in durations]
+
+
+def _enumerated(override: Any, groups: Mapping[str, list[str]]) -> str:
+    """Returns the override, glob() replaced by the options that fit; refuses a sweep over nothing.
+
+    Hydra finds a glob()'s options too late for us to check them.
+    """
+    from hydra.core.override_parser.types import ChoiceSweep, Glob
+    from hydra.errors import HydraException
+
+    line, key, value = override.input_line, override.key_or_group, override.value()
+    values = value.list if isinstance(value, ChoiceSweep) else [value]
+    if any(isinstance(each, Glob) for each in values):
+        if key not in groups:
+            raise ValueError(f"{line}: glob() picks options of a group: {', '.join(groups)}")
+        fit = [o for v in values for o in (v.filter(groups[key]) if isinstance(v, Glob) else [v])]
+        if not fit:
+            raise ValueError(f"{line}: fits none of {', '.join(groups[key])}")
+        return f"{override.get_key_element()}={','.join(map(str, fit))}"
+    if override.is_discrete_sweep():
+        try:
+            if next(iter(override.sweep_iterator()), override) is override:
+                raise ValueError("a sweep over nothing")
+        except (ValueError, HydraException) as error:
+            raise ValueError(f"{line}: {error}") from None
+    return str(line)
 
 
 def known_keys(config_dir: Path | None = None) -> list[str]:
@@ -241,17 +253,11 @@ def _check_options(group: str, override: Any, options: list[str]) -> None:
 @lru_cache(maxsize=8)
 def _groups(config_dir: Path | None, last_change: int) -> Mapping[str, list[str]]:
     """Returns the options of each config group, the user's own included."""
-    groups: dict[str, list[str]] = {}
-    for path in sorted(conf_dir().glob("*/*.yaml")):
-        groups.setdefault(path.parent.name, []).append(path.stem)
     for path in sorted(config_dir.glob("*/*.yaml")) if config_dir else []:
-        if path.stem in groups.get(path.parent.name, []):
+        if path.stem in options(path.parent.name):
             # Hydra would take ours without a word.
             raise ValueError(f"{path}: {path.parent.name}={path.stem} exists already, rename yours")
-        groups.setdefault(path.parent.name, []).append(path.stem)
-    groups.pop("study", None)  # data of `vitcli ablate`, not part of a run's config
-    groups.pop("tuned", None)  # follows from recipe, stem and model
-    return groups
+    return {group: list(options(group, config_dir)) for group in groups(config_dir)}
 
 
 @cache
@@ -265,27 +271,3 @@ def _keys(schema: type, prefix: str) -> Iterator[str]:
         yield prefix + f.name
         if is_dataclass(nested := getattr(default, f.name)):
             yield from _keys(type(nested), f"{prefix}{f.name}.")
-
-
-@cache
-def _register_schema() -> None:
-    from hydra.core.config_store import ConfigStore
-
-    ConfigStore.instance().store(name="schema", node=RunConfig)
-
-
-@contextmanager
-def one_line_errors() -> Iterator[None]:
-    """Turns what Hydra and OmegaConf raise into a ValueError of one line."""
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
-    try:
-        yield
-    except (HydraException, OmegaConfBaseException) as error:
-        cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
-        key = getattr(cause, "full_key", None)
-        first = next(
-            (line for line in str(cause).splitlines() if line.strip()), type(cause).__name__
-        )
-        raise ValueError(f"{key}: {first}" if key else first) from error

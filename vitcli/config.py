@@ -5,31 +5,12 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-# A field marked `later` came after runs had been trained: at its default it is no part of a run's
-# identity, so that they keep their names.
+from vitcli.choices import at_least, choice, word
 
-
-def choice(default: str, *others: str, later: bool = False) -> Any:
-    """Returns a string field that accepts `default` and `others` only."""
-    return field(default=default, metadata={"choices": (default, *others), "later": later})
-
-
-def at_least(minimum: float, default: Any, later: bool = False) -> Any:
-    """Returns a number (or list of numbers) field whose values are `minimum` or more."""
-    metadata = {"min": minimum, "later": later}
-    if isinstance(default, list):
-        return field(default_factory=lambda: list(default), metadata=metadata)
-    return field(default=default, metadata=metadata)
-
-
-def word(default: str) -> Any:
-    """Returns a string field that becomes a part of a folder's name."""
-    return field(default=default, metadata={"word": True})
+CROP_MODES = ("center", "squash", "border")  # timm's
 
 
 @dataclass
@@ -37,19 +18,34 @@ class ModelConfig:
     """Sizes of a Vision Transformer (paper, Table 1) or of a BiT ResNet."""
 
     name: str = word("nano")
-    family: str = choice("vit", "resnet")
+    family: str = choice("vit", "resnet", group="vitcli.models")
     depth: int = at_least(0, 0)
     embed_dim: int = at_least(0, 0)
     mlp_dim: int = at_least(0, 0)
     num_heads: int = at_least(0, 0)
     patch_size: int = at_least(1, 1)  # pixels; of a hybrid: its total stride
-    pool: str = choice("token", "gap")
+    # What stands for an image: the class token, or the mean of the patch tokens; gap: there is no
+    # class token, gap_class: there is one beside them.
+    pool: str = choice("token", "gap", "gap_class")
+    fc_norm: bool = field(
+        default=False, metadata={"later": True}
+    )  # norm after the mean, not before
     head_hidden: bool = False  # tanh hidden layer in the head, as in the paper's pre-training
+    head_hidden_dim: int = at_least(0, 0, later=True)  # its width; 0: embed_dim
     gelu: str = choice("tanh", "erf")  # Google's code: tanh; timm and Hugging Face: erf
     norm_eps: float = at_least(0.0, 1e-6)
     layers: list[int] = at_least(1, [])  # of a ResNet: bottleneck units in each stage
     width: int = at_least(1, 64)  # of a ResNet: channels after the first convolution
     root: str = choice("imagenet", "small")  # of a ResNet: 7x7/2 and max pool, or 3x3/1
+    # Of a ResNet's group norms; 0: 32, or as many as leave two channels or more in each.
+    groups: int = at_least(0, 0, later=True)
+    # Of a family of another package: whatever it wants to know, by name.
+    options: Any = field(default=None, metadata={"later": True})
+
+    @property
+    def has_class_token(self) -> bool:
+        """Returns whether a class token goes before the patch tokens."""
+        return self.pool != "gap"
 
 
 @dataclass
@@ -70,6 +66,7 @@ class StemConfig:
     layers: dict[str, list[int]] = field(default_factory=dict)
     width: int = at_least(1, 64)
     root: str = choice("imagenet", "small")
+    groups: int = at_least(0, 0, later=True)  # as model.groups
 
 
 @dataclass
@@ -100,6 +97,7 @@ class DataConfig:
         "imagenet",
         "hfds",
         "wds",
+        group="vitcli.data",
     )
     path: str | None = None  # of a set of your own
     alias: str | None = None  # your name for it: then its path is not part of a run's identity
@@ -117,13 +115,18 @@ class DataConfig:
     class_order: str = choice("torchvision", "natural", later=True)
     # Of `eval`: a file with a line for each class of the head, in its order.
     class_map: str | None = field(default=None, metadata={"later": True})
-    splits: list[str] = field(default_factory=lambda: ["train", "validation"])  # of hfds, wds
+    # Of hfds, wds their splits, of folders their names: then val/ comes before validation/.
+    splits: list[str] = field(default_factory=lambda: ["train", "validation"])
+    # Of each class, for validation, drawn by the images' names, where there is no such part.
+    val_share: float | None = at_least(0.0, None, later=True)
     columns: list[str] = field(default_factory=lambda: ["image", "label"])  # of hfds
     workers: int = at_least(0, 2)  # processes that decode; 0: this one
     max_bad: int = at_least(0, 0)  # images that may fail to decode, and are left out
     max_pixels: int = at_least(1, 100_000_000)  # of an image; a larger one counts as bad
     interpolation: str = choice("bilinear", "bicubic")
     crop_pct: float = at_least(0.0, 0.875)  # of the shorter side that evaluation sees
+    # center: its middle; squash: all of it, in other proportions; border: padded to a square.
+    crop_mode: str = choice(*CROP_MODES, later=True)
     real_labels: str | None = None  # of imagenet: the file real.json, for val/real
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
@@ -165,7 +168,11 @@ class FinetuneConfig:
     source: str | None = None  # a run's folder, a checkpoint, timm:NAME, hf:REPO; null: nobody's
     # Which they are, found when the run is described: the id of a run of ours, else their hash.
     weights: str | None = None
-    resize: str = choice("auto", "bilinear_corners", "bicubic", "nearest", "reinit")
+    resize: str = choice(
+        "auto", "bilinear_corners", "bicubic", "bicubic_corners", "nearest", "reinit"
+    )
+    # Whose interpolation and crop: those of data, or the source's, found when the run is described.
+    preprocess: str = choice("data", "source", later=True)
     lr_grid: list[float] = at_least(0.0, [])  # rates to try on a dev split; empty: recipe.lr
     dev_share: float = at_least(0.0, 0.1)  # of the training images
 
@@ -200,6 +207,7 @@ class EvalsConfig:
     l2: float = at_least(0.0, 1024.0)
     zero_shot: bool = field(default=False, metadata={"later": True})  # of a source run's own head
     shifts: list[int] = at_least(1, [], later=True)  # pixels to translate by; empty: no such test
+    own: list[str] = field(default_factory=list, metadata={"later": True})  # of other packages
 
     def __post_init__(self) -> None:
         if isinstance(self.downstream, list) and len(self.downstream) < 2:
@@ -235,11 +243,13 @@ class RunConfig:
     evals: EvalsConfig = field(default_factory=EvalsConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     seed: int = at_least(0, 0)
-    device: str = choice("auto", "cpu", "cuda")
+    device: str = choice("auto", "cpu", "cuda", "mps", "xpu")
     compile: str = choice("auto", "on", "off")  # the step, by torch.compile; auto: where it pays
     threads: int = at_least(0, 0)  # CPU threads; 0: one per core
     parallel: str = choice("ddp", "fsdp")  # of more processes than one; fsdp divides the weights
     recompute: bool = False  # a ViT's blocks again in the backward pass: less memory, more time
+    # Who else is told of the run, through its own library (docs/trackers.md).
+    tracker: str = choice("none", "tensorboard", "wandb", "mlflow", "trackio")
     outputs: str = "outputs"
 
 
@@ -247,7 +257,7 @@ def under_new_head(config: RunConfig, source: RunConfig, weights: str) -> RunCon
     """Returns the config with the model of `source`, less its hidden head, and whose weights."""
     return replace(
         config,
-        model=replace(source.model, head_hidden=False),
+        model=replace(source.model, head_hidden=False, head_hidden_dim=0),
         pos_emb=source.pos_emb,
         stem=source.stem,
         finetune=replace(config.finetune, weights=weights),
@@ -270,19 +280,6 @@ def num_steps(config: RunConfig, train_size: int) -> int:
         return train.steps
     images = train.images if train.images is not None else (train.epochs or 0) * train_size
     return max(1, round(images / train.batch_size))
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Returns `"; did you mean 'x'?"` for the known word closest to `word`, or nothing."""
-    match = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f"; did you mean '{match[0]}'?" if match else ""
-
-
-def choose(key: str, value: str, known: Iterable[str]) -> None:
-    """Raises ValueError, naming what there is and what is nearest, unless the value is known."""
-    there = list(known)
-    if value not in there:
-        raise ValueError(f"{key}={value}: choose from {', '.join(there)}{nearest(value, there)}")
 
 
 def backbone_stride(stem: StemConfig, patch_size: int) -> int:

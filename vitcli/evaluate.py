@@ -13,42 +13,55 @@ from vitcli.compose import compose, override
 from vitcli.config import DataConfig, RunConfig
 from vitcli.data import build_data
 from vitcli.data.names import same_form, some
+from vitcli.environment import environment
 from vitcli.evals import build_evals, measure
-from vitcli.evals.classification import Classification
 from vitcli.files import write_record
 from vitcli.frozen import read_config
 from vitcli.identity import identity
 from vitcli.models.convert import Checkpoint, read
+from vitcli.models.convert import notes as unsaid
 from vitcli.rules import validate_evals, validate_fields, validate_shifts
-from vitcli.run import environment
 from vitcli.trainer import find_device
-from vitcli.transfer import digest, mismatches
+from vitcli.transfer import digest
+
+# What of a command line says what a checkpoint does not: keys of these, and whose weights.
+_OF_MODEL = ("model", "pos_emb", "stem", "which")
+_PREPROCESSING = {"data.interpolation", "data.crop_pct", "data.crop_mode"}
 
 
 def evaluate(source: str, overrides: Sequence[str]) -> tuple[Path, dict[str, Any]]:
     """Measures the checkpoint and writes a result; returns the result's folder and the result.
 
     A run's folder is measured on the run's own data and with its evaluators, unless `overrides`
-    name others. A head with other classes than the data is not used, and the result says so.
+    name others. Images are resized and cropped as the checkpoint says, unless they say how. A head
+    with other classes than the data is not used, and the result says so.
 
     Raises:
         ValueError: a source that can't be read, or data that do not fit it.
     """
+    of_model = [word for word in overrides if _key(word).split(".")[0] in _OF_MODEL]
+    overrides = [word for word in overrides if word not in of_model]
     config = _config(source, overrides)
     validate_evals(config)
     device = find_device(config)
     img_size = config.data.height_width
-    checkpoint, line = read(source, img_size=img_size).resize(img_size)
+    checkpoint, line = read(source, of_model, img_size).resize(img_size)
+    if not {_key(word) for word in overrides} & _PREPROCESSING:
+        config.data = checkpoint.preprocess.applied(config.data)
     validate_shifts(config.evals.shifts, checkpoint.config, img_size)
     data = build_data(config.data, device)
     evaluators = build_evals(config, data, device)
-    notes = [line, *mismatches(checkpoint.preprocess, config)]
+    weights = digest(checkpoint)
+    notes = [line, *checkpoint.preprocess.differences(config.data), *unsaid(checkpoint)]
+    checkpoint, folded = checkpoint.for_our_pixels()
+    notes += folded
     if checkpoint.num_classes != data.num_classes:
+        left_out = some([e.protocol()["name"] for e in evaluators if e.uses_head])
         notes.append(
             f"head of {checkpoint.num_classes} classes, {config.data.name} has {data.num_classes}: "
-            "no upstream accuracy"
+            f"without what needs it ({left_out})"
         )
-        evaluators = [e for e in evaluators if not isinstance(e, Classification)]
+        evaluators = [e for e in evaluators if not e.uses_head]
     else:
         checkpoint, said = _by_name(checkpoint, data.class_names(), config.data)
         notes += said
@@ -56,24 +69,26 @@ def evaluate(source: str, overrides: Sequence[str]) -> tuple[Path, dict[str, Any
         raise ValueError(f"{source}: {notes[-1]}, and evals.downstream=null: nothing to measure")
     model = checkpoint.build().to(device)
     metrics = measure(evaluators, lambda evaluator: evaluator.run(model), source)
-    measured = {"data": identity(config.data), "evals": identity(config.evals)}
+    measured: dict[str, Any] = {"data": identity(config.data), "evals": identity(config.evals)}
+    measured |= {"overrides": of_model} if of_model else {}
     how = hashlib.sha256(json.dumps(measured, sort_keys=True).encode()).hexdigest()[:10]
     result = {
         "source": source,
-        "weights": digest(checkpoint),
+        "weights": weights,
         "metrics": metrics,
         "evals": [evaluator.protocol() for evaluator in evaluators],
         "notes": notes,
         **measured,
         "env": environment(config, device),
     }
-    folder = (
-        Path(config.outputs)
-        / "evals"
-        / f"{checkpoint.config.model.name}-{digest(checkpoint)}-{how}"
-    )
+    name = f"{checkpoint.config.model.name}-{weights}-{how}"
+    folder = Path(config.outputs) / "evals" / name
     write_record(folder / "result.json", result)
     return folder, result
+
+
+def _key(word: str) -> str:
+    return word.lstrip("+~").partition("=")[0]
 
 
 def _by_name(
@@ -124,7 +139,7 @@ def _config(source: str, overrides: Sequence[str]) -> RunConfig:
     config = compose(overrides, check=validate_fields)
     if (own := Path(source) / "config.yaml").exists():
         run = read_config(own)
-        keys = {word.lstrip("+~").partition("=")[0]: word.lstrip("+~") for word in overrides}
+        keys = {_key(word): word.lstrip("+~") for word in overrides}
         for section in {"data", "evals"} - set(keys):  # `data=digits` replaces all of it
             single = [word for key, word in keys.items() if key.startswith(f"{section}.")]
             setattr(config, section, getattr(override(run, single), section))

@@ -15,7 +15,33 @@ from pathlib import Path
 from typing import Any
 
 FORMAT = 1  # of our files; one that this vitcli would read wrongly has a higher number
+_LONGEST = 230  # bytes of 255: a temporary name is longer
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _TEMPORARY = re.compile(r"\..+\.\d+")  # a name, the process that writes
+
+
+def conf_dir() -> Path:
+    """Returns the folder of the shipped configs: in an installed wheel, else in the source tree."""
+    here = Path(__file__).resolve().parent
+    return here / "conf" if (here / "conf").is_dir() else here.parent / "conf"
+
+
+def one_line(text: object) -> str:
+    """Returns the text on one line, without what steers a terminal."""
+    return " ".join(_CONTROL.sub(" ", str(text)).split())
+
+
+def is_name(text: str) -> bool:
+    """Returns whether the text can name a file or folder inside another, and leads nowhere else."""
+    leads = text in ("", ".", "..") or any(sign in text for sign in "/\\\0")
+    return not leads and len(os.fsencode(text)) <= _LONGEST
+
+
+def named(text: str) -> str:
+    """Returns the text. Raises ValueError unless it can name a file or folder inside another."""
+    if not is_name(text):
+        raise ValueError(f"{text!r} is not the name of a folder")
+    return text
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -11,10 +10,11 @@ from typing import Any
 
 import yaml
 
-from vitcli.compose import one_line_errors, to_config
+from vitcli.compose import to_config
 from vitcli.config import RunConfig
 from vitcli.files import FORMAT, check_format, write_text
-from vitcli.identity import NOT_IDENTITY, NOT_IDENTITY_WITHIN
+from vitcli.identity import flat, is_free
+from vitcli.with_hydra import one_line_errors, read_yaml
 
 _WORD = re.compile(r"[A-Za-z_][\w/.-]*")
 _NO_WORDS = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}  # though they look so
@@ -41,6 +41,11 @@ def read_config(path: Path) -> RunConfig:
         raise ValueError(f"{path}: {error}") from error
 
 
+def read_settings(path: Path) -> dict[str, Any]:
+    """Returns what `dump` wrote, by dotted key. Raises ValueError, naming the file, and OSError."""
+    return dict(flat(_held(path)))
+
+
 def check_frozen(folder: Path, config: RunConfig) -> None:
     """Raises ValueError if the run's config.yaml is there and was edited, to be another run's.
 
@@ -49,10 +54,10 @@ def check_frozen(folder: Path, config: RunConfig) -> None:
     path = folder / "config.yaml"
     if not path.exists():
         return
-    held, known = dict(_flat(_held(path))), dict(_flat(asdict(config)))
+    held, known = dict(flat(_held(path))), dict(flat(asdict(config)))
     found = [f"{key}, which there is not" for key in held.keys() - known.keys()]
     for key, value in known.items():
-        if key in held and held[key] != value and not _free(key, config):
+        if key in held and held[key] != value and not is_free(key, config):
             found.append(f"{key} is {held[key]}, not {value}")
     if found:
         more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
@@ -70,30 +75,10 @@ def dump(config: RunConfig) -> str:
 
 def _held(path: Path) -> dict[str, Any]:
     """Returns what the file holds, by key. Raises ValueError, naming the file."""
-    try:
-        held = yaml.load(path.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
+    held = read_yaml(path, ours=True)
     if not isinstance(held, dict) or not held or not all(isinstance(key, str) for key in held):
         raise ValueError(f"{path}: not the config of a run, it holds no keys")
     return check_format(path, held)
-
-
-def _flat(held: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yields dotted keys and their values."""
-    for key, value in held.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def _free(key: str, config: RunConfig) -> bool:
-    """Returns whether runs that differ in the key are the same run."""
-    group, _, rest = key.partition(".")
-    within = rest in NOT_IDENTITY_WITHIN.get(group, ())
-    named = key == "data.path" and config.data.alias is not None
-    return group in NOT_IDENTITY or within or named
 
 
 @cache

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
 from vitcli.config import RunConfig
+from vitcli.files import named
 
 # Where and how a run is executed; all else is what it computes, and so its identity.
 NOT_IDENTITY = (
-    "checkpoint", "compile", "device", "threads", "parallel", "recompute", "outputs"
+    "checkpoint", "compile", "device", "threads", "parallel", "recompute", "tracker", "outputs"
 )  # fmt: skip
 NOT_IDENTITY_WITHIN = {
     "data": ("root", "download", "workers", "max_bad", "max_pixels"),
@@ -21,7 +23,10 @@ NOT_IDENTITY_WITHIN = {
 
 
 def run_id(config: RunConfig) -> str:
-    """Returns the name of the run's folder: readable, with a hash of all that the run computes."""
+    """Returns the name of the run's folder: readable, with a hash of all that the run computes.
+
+    Raises ValueError if its parts, model.name, stem.name and data.alias, make no name of a folder.
+    """
     computes = {k: v for k, v in identity(config).items() if k not in NOT_IDENTITY}
     for group, keys in NOT_IDENTITY_WITHIN.items():
         computes[group] = {k: v for k, v in computes[group].items() if k not in keys}
@@ -41,7 +46,7 @@ def run_id(config: RunConfig) -> str:
         f"s{config.seed}",
         digest,
     ]
-    return "-".join(parts)
+    return named("-".join(parts))
 
 
 def identity(node: Any) -> dict[str, Any]:
@@ -52,3 +57,20 @@ def identity(node: Any) -> dict[str, Any]:
         if not (f.metadata.get("later") and value == getattr(default, f.name)):
             known[f.name] = identity(value) if is_dataclass(value) else value
     return known
+
+
+def flat(held: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields the dotted keys of a nested mapping, and their values."""
+    for key, value in held.items():
+        if isinstance(value, Mapping) and value:
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def is_free(key: str, config: RunConfig) -> bool:
+    """Returns whether runs that differ in the dotted key are the same run."""
+    group, _, rest = key.partition(".")
+    within = rest in NOT_IDENTITY_WITHIN.get(group, ())
+    named = key == "data.path" and config.data.alias is not None
+    return group in NOT_IDENTITY or within or named

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import os
-import resource
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
@@ -84,9 +84,15 @@ def cores() -> int:
 
 def available_memory() -> float:
     """Returns how many bytes this process may have: the machine's, its cgroup's, its own limit."""
-    limits = [float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))]
+    limits = [math.inf]
+    with suppress(AttributeError, ValueError):  # not of Windows
+        limits.append(float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")))
     for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         with suppress(OSError, ValueError):  # none here, or `max`
             limits.append(float(Path(path).read_text()))
-    own, _ = resource.getrlimit(resource.RLIMIT_AS)
-    return min(limits + ([float(own)] if own != resource.RLIM_INFINITY else []))
+    with suppress(ImportError):  # not of Windows
+        import resource
+
+        own, _ = resource.getrlimit(resource.RLIMIT_AS)
+        limits += [float(own)] if own != resource.RLIM_INFINITY else []
+    return min(limits)

@@ -61,7 +61,7 @@ def _activations(config: RunConfig, bf16: bool) -> float:
     """Returns the bytes that the blocks keep of one image for the backward pass."""
     model, (height, width) = config.model, config.data.height_width
     tokens = (height // model.patch_size) * (width // model.patch_size)
-    tokens += int(model.pool == "token")
+    tokens += int(model.has_class_token)
     small = _BF16 if bf16 else _FP32
     between = 2 * tokens * model.embed_dim * _FP32  # the residual stream, before each norm
     # Two norms' outputs, queries, keys, values, what attention gives; the MLP's, before its GELU

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from vitcli.config import RunConfig, backbone_stride
 
+FAMILIES = ("vit", "resnet")  # ours; a family of another package has rules of its own
+
 
 def validate_model(config: RunConfig, img_size: tuple[int, int]) -> None:
     """Raises ValueError if the model's settings do not fit together, or not the images (H, W)."""
-    if config.model.family == "resnet":
+    family, options = config.model.family, config.model.options
+    if options is not None and family in FAMILIES:
+        raise ValueError(f"model.options={options} with model.family={family}: it has none")
+    if not isinstance(options, dict | None):
+        raise ValueError(f"model.options={options}: names and values, such as {{mlp: 128}}")
+    if family == "resnet":
         _validate_resnet(config)
-    else:
+    elif family == "vit":
         _validate_vit(config, img_size)
+    elif config.recompute:
+        raise ValueError(f"recompute=true with model.family={family}: only a ViT's blocks are")
 
 
 def _validate_resnet(config: RunConfig) -> None:
@@ -23,10 +32,10 @@ def _validate_resnet(config: RunConfig) -> None:
             f"recipe.dropout={config.recipe.dropout} with model.family=resnet: "
             "BiT has no dropout, use recipe.dropout=0"
         )
-    if config.model.head_hidden:
-        raise ValueError(
-            "model.head_hidden=true with model.family=resnet: only a ViT has this hidden layer"
-        )
+    for key in ("head_hidden", "fc_norm"):
+        if getattr(config.model, key):
+            raise ValueError(f"model.{key}=true with model.family=resnet: only a ViT has it")
+    _validate_groups("model.groups", config.model.groups, config.model.width)
     if config.pos_emb.kind != "none":
         raise ValueError(
             f"pos_emb.kind={config.pos_emb.kind} with model.family=resnet: "
@@ -56,6 +65,16 @@ def _validate_vit(config: RunConfig, img_size: tuple[int, int]) -> None:
         raise ValueError(
             f"model.patch_size={model.patch_size} does not divide data.img_size={given}"
         )
+    if model.fc_norm and model.pool == "token":
+        raise ValueError(
+            "model.fc_norm=true with model.pool=token: a norm of the class token alone is what "
+            "model.fc_norm=false computes"
+        )
+    if model.head_hidden_dim and not model.head_hidden:
+        raise ValueError(
+            f"model.head_hidden_dim={model.head_hidden_dim} with model.head_hidden=false: there is "
+            "no hidden layer"
+        )
     learned = pos_emb.kind in ("learned_1d", "learned_2d")
     if pos_emb.where != "stem" and not learned:
         raise ValueError(
@@ -78,6 +97,11 @@ def _validate_vit(config: RunConfig, img_size: tuple[int, int]) -> None:
             f"model.patch_size={model.patch_size} with stem={stem.name}: this ResNet's total "
             f"stride is one of {', '.join(stem.layers)} pixels (stem.layers)"
         )
+    if stem.layers and min(stem.layers[str(model.patch_size)], default=0) < 1:
+        raise ValueError(
+            f"stem.layers.{model.patch_size}={stem.layers[str(model.patch_size)]} with "
+            f"stem={stem.name}: at least one stage, and one block in each"
+        )
     if stem.layers and model.patch_size % backbone_stride(stem, model.patch_size):
         raise ValueError(
             f"stem.layers.{model.patch_size}={stem.layers[str(model.patch_size)]} with "
@@ -86,3 +110,9 @@ def _validate_vit(config: RunConfig, img_size: tuple[int, int]) -> None:
         )
     if stem.layers and stem.width % 8:
         raise ValueError(f"stem.width={stem.width}: must be a multiple of 8")
+    _validate_groups("stem.groups", stem.groups, stem.width)
+
+
+def _validate_groups(key: str, groups: int, width: int) -> None:
+    if groups and width % groups:
+        raise ValueError(f"{key}={groups}: must divide the width {width}")

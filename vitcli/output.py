@@ -1,12 +1,26 @@
-"""Output that cannot end a run: where nobody reads any more, it goes nowhere."""
+"""Output that cannot end a run: where nobody reads any more, it goes nowhere. Text is text.
+
+For people by rich, for programs as one JSON object.
+"""
 
 from __future__ import annotations
 
 import io
+import json
+import math
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from dataclasses import fields, is_dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+FORMAT = 1  # of the answers; a key that goes, or means something else, makes it 2
 
 
 class Lenient:
@@ -39,6 +53,51 @@ class Lenient:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+def console(whole_lines: bool = False) -> Console:
+    """Returns what prints tables and lines with the words of others as they are: [red] is no red.
+
+    All that we print by rich goes through it.
+
+    Args:
+        whole_lines: where there is no terminal, do not wrap: a row is a line for who reads it.
+    """
+    from rich.console import Console
+
+    made = Console(markup=False, emoji=False)
+    if whole_lines and not made.is_terminal:
+        made.width = 1000
+    return made
+
+
+def moves() -> bool:
+    """Returns whether what is printed can change in place.
+
+    It can at a terminal, and in a notebook with ipywidgets.
+    """
+    if sys.stdout.isatty():
+        return True
+    in_kernel = "ipykernel" in sys.modules and find_spec("ipywidgets") is not None
+    return in_kernel and console().is_jupyter
+
+
+def answer(command: str, content: Mapping[str, Any]) -> None:
+    """Prints what a command has found as one JSON object, whose keys docs/programs.md lists."""
+    print(json.dumps({"format": FORMAT, "command": command, **plain(content)}, allow_nan=False))
+
+
+def plain(value: Any) -> Any:
+    """Returns a value as JSON has it: of dataclasses their fields; NaN and infinities are null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    if is_dataclass(value):
+        return {each.name: plain(getattr(value, each.name)) for each in fields(value)}
+    return str(value) if isinstance(value, Path) else value
 
 
 def be_lenient() -> None:

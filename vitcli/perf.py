@@ -44,13 +44,17 @@ def count(config: RunConfig, img_size: tuple[int, int], num_classes: int) -> Cos
     """
     if config.model.family == "resnet":
         return _bit(config.model, img_size, num_classes)
+    if config.model.family != "vit":
+        from vitcli.counted import counted  # with torch: it is not written out
+
+        return counted(config, img_size, num_classes)
     return _vit(config, img_size, num_classes)
 
 
 def _vit(config: RunConfig, img_size: tuple[int, int], num_classes: int) -> Cost:
     model, stem, dim = config.model, config.stem, config.model.embed_dim
     grid = (img_size[0] // model.patch_size, img_size[1] // model.patch_size)
-    patches, has_class = grid[0] * grid[1], int(model.pool == "token")
+    patches, has_class = grid[0] * grid[1], int(model.has_class_token)
     tokens = patches + has_class
     parameters, macs, channels, side = 0, 0, 3, model.patch_size
     if stem.layers:
@@ -67,7 +71,8 @@ def _vit(config: RunConfig, img_size: tuple[int, int], num_classes: int) -> Cost
     macs += model.depth * (tokens * (4 * dim * dim + 2 * dim * model.mlp_dim) + attention)
     parameters += _tables(config, grid, has_class)
     if model.head_hidden:
-        parameters, macs = parameters + dim * dim + dim, macs + dim * dim
+        hidden = model.head_hidden_dim or dim
+        parameters, macs, dim = parameters + (dim + 1) * hidden, macs + dim * hidden, hidden
     return parameters + num_classes * (dim + 1), macs + num_classes * dim
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from vitcli.output import console, moves
 
 REPORTS = 10  # lines of JSON in a run
 PATIENCE = 2.0  # seconds before a measurement is shown
@@ -20,18 +20,18 @@ PATIENCE = 2.0  # seconds before a measurement is shown
 @contextmanager
 def progress(name: str, start: int, total: int) -> Iterator[Callable[[dict[str, Any]], None]]:
     """Gives a function that shows a training record; `start` steps of `total` are done already."""
-    if not sys.stdout.isatty():
+    if not moves():
         yield _json_lines(total)
         return
     columns = (
-        TextColumn(name),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=None),
         TextColumn("step {task.completed:.0f}/{task.total:.0f}  loss {task.fields[loss]:.3f}"),
         TextColumn("{task.fields[speed]:,.0f} images/s"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(), expand=True) as bar:
-        task = bar.add_task("", total=total, completed=start, loss=math.nan, speed=0.0)
+    with Progress(*columns, console=console(), expand=True) as bar:
+        task = bar.add_task(name, total=total, completed=start, loss=math.nan, speed=0.0)
 
         def show(record: dict[str, Any]) -> None:
             loss = math.nan if record["loss"] is None else record["loss"]  # all steps left out
@@ -41,31 +41,48 @@ def progress(name: str, start: int, total: int) -> Iterator[Callable[[dict[str, 
 
 
 @contextmanager
-def measuring(name: str, total: int, quiet: bool) -> Iterator[Callable[[str], None]]:
+def measuring(name: str, total: int, quiet: bool = False) -> Iterator[Callable[[str], None]]:
     """Gives a function that is told which of `total` measurements begins.
 
     A terminal shows it, unless `quiet`, if all of them take more than two seconds.
     """
-    if quiet or not sys.stdout.isatty():
+    if quiet or not moves():
         yield lambda what: None
         return
     columns = (
-        TextColumn(name),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=None),
-        TextColumn("measuring {task.description}  {task.completed:.0f}/{task.total:.0f}"),
+        TextColumn("measuring {task.fields[what]}  {task.completed:.0f}/{task.total:.0f}"),
         TimeElapsedColumn(),
     )
-    bar = Progress(*columns, console=Console(), expand=True, transient=True)
-    task = bar.add_task("", total=total, completed=-1)
+    bar = Progress(*columns, console=console(), expand=True, transient=True)
+    task = bar.add_task(name, total=total, completed=-1, what="")
     late = threading.Timer(PATIENCE, bar.start)
     late.start()
     try:
-        yield lambda what: bar.update(task, description=what, advance=1)
+        yield lambda what: bar.update(task, what=what, advance=1)
     finally:
         late.cancel()
         late.join()
         if bar.live.is_started:
             bar.stop()
+
+
+@contextmanager
+def counting(name: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Gives a function that is told how many more of `total` are done; a terminal shows it."""
+    if not moves():
+        yield lambda more: None
+        return
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=None),
+        TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console(), expand=True, transient=True) as bar:
+        task = bar.add_task(name, total=total)
+        yield lambda more: bar.advance(task, more)
 
 
 def _json_lines(total: int) -> Callable[[dict[str, Any]], None]:

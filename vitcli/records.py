@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vitcli.files import read_record
+from vitcli.files import one_line, read_record
 from vitcli.status import read_status
 
 _NUMBERS = ("params", "train_flops", "wall_s", "train_s")
@@ -59,8 +59,6 @@ class Run:
 def read_run(run_id: str, runs_dir: Path) -> Run:
     """Returns what the run's files in `runs_dir` say, a problem with them as its error."""
     folder = runs_dir / run_id
-    if run_id in ("", "..") or Path(run_id).name != run_id:  # of a plan that somebody else made
-        return Run(run_id, "unreadable", error="not the name of a run")
     try:
         if not (folder / "result.json").exists():
             return _unfinished(run_id, folder)
@@ -69,26 +67,38 @@ def read_run(run_id: str, runs_dir: Path) -> Run:
         known = {key: _number(result, key) for key in _NUMBERS}
         notes = _lines(result, "notes")
     except (ValueError, OSError) as error:
-        return Run(run_id, "unreadable", error=_one_line(error).replace(f"{folder}/", ""))
+        return Run(run_id, "unreadable", error=one_line(error).replace(f"{folder}/", ""))
     said = {key: str(value) for key, value in env.items()}
     return Run(run_id, "done", metrics=metrics, env=said, notes=notes, **known)
 
 
-def read_losses(run_id: str, runs_dir: Path) -> list[tuple[int, float]]:
-    """Returns (step, training loss) of a run's log, rising; nothing where there is none."""
-    path, found = runs_dir / run_id / "metrics.jsonl", []
+def read_log(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yields the lines of the log of the run in `folder` that are whole, each with its step."""
+    path = folder / "metrics.jsonl"
     for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
         try:
             record = json.loads(line)
-            found.append((int(record["step"]), float(record["loss"])))
-        except (ValueError, KeyError, TypeError):  # cut off by a crash, or null: steps left out
+        except (ValueError, RecursionError):  # cut off by a crash
+            continue
+        if isinstance(record, dict) and type(record.get("step")) is int:
+            yield record
+
+
+def read_losses(run_id: str, runs_dir: Path) -> list[tuple[int, float]]:
+    """Returns (step, training loss) of a run's log, rising; nothing where there is none."""
+    found = []
+    for record in read_log(runs_dir / run_id):
+        try:
+            found.append((record["step"], float(record["loss"])))
+        # Null, as all steps were left out; no number of ours.
+        except (ValueError, KeyError, TypeError, OverflowError):
             continue
     return found
 
 
 def _unfinished(run_id: str, folder: Path) -> Run:
     status = read_status(folder)
-    reason = _one_line(status.get("error") or "")
+    reason = one_line(status.get("error") or "")
     if status["state"] == "done":
         reason = "status.json says done, but there is no result.json"
     error = reason.replace(f"{folder}/", "") or None
@@ -114,7 +124,3 @@ def _lines(result: dict[str, Any], key: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(line, str) for line in value):
         raise ValueError(f"result.json: {key} is {value!r}, not a list of lines")
     return tuple(value)
-
-
-def _one_line(error: object) -> str:
-    return " ".join(str(error).split())

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from dataclasses import fields, is_dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from vitcli.config import AugmentConfig, DataConfig, RunConfig, nearest
-from vitcli.model_rules import validate_model
+from vitcli.choices import choose
+from vitcli.config import AugmentConfig, DataConfig, RunConfig
+from vitcli.files import is_name
+from vitcli.model_rules import FAMILIES, validate_model
+from vitcli.plugins import EVALS, found, load
 
 HELD = ("cifar10", "cifar100", "mnist", "fashion_mnist", "kmnist")  # small: on the device
 NUM_CLASSES = {"digits": 10} | dict.fromkeys(HELD, 10) | {"cifar100": 100}  # where they are known
 OWN = ("imagefolder", "imagenet", "hfds", "wds")  # sets of encoded images at data.path
 STREAMED = ("hfds", "wds")  # those that can be read as streams
 _DOWNSTREAM = ("digits", "letters", *HELD, *OWN)
-_WORD = re.compile(r"[\w.-]+")  # what may be a part of a folder's name
+_WORD = re.compile(r"\w[\w.-]*")  # what may be a part of a folder's name
+_OF_A_WORD = "letters, digits, _ . and - only, and no . or - at first"
 _RANDAUGMENT = re.compile(r"rand(-(m|n|w|p|mstd|mmax|inc|t)[0-9.]+)*")
 
 
@@ -27,6 +32,11 @@ def validate(config: RunConfig) -> None:
     if len(given) != 1:
         keys = " and ".join(f"train.{k}" for k in given) or "none of train.steps, epochs, images"
         raise ValueError(f"{keys} set: give exactly one of train.steps, train.epochs, train.images")
+    if config.train.epochs == 0:
+        raise ValueError("train.epochs=0: must be above 0")
+    for key, seed in (("seed", config.seed), ("data.seed", config.data.seed)):
+        if seed >= 2**63:
+            raise ValueError(f"{key}={seed}: must be below 2^63")
     if config.train.batch_size % config.train.accumulate:
         raise ValueError(
             f"train.accumulate={config.train.accumulate} does not divide "
@@ -68,6 +78,8 @@ def validate(config: RunConfig) -> None:
 def validate_evals(config: RunConfig) -> None:
     """Raises ValueError if the few-shot sets are none, or do not fit the data."""
     evals = config.evals
+    if evals.sets and not evals.shots:
+        raise ValueError("evals.shots=[]: at least one number (evals.downstream=null: no few-shot)")
     if evals.l2 <= 0:
         raise ValueError(f"evals.l2={evals.l2}: must be above 0")
     if any(name not in _DOWNSTREAM for name in evals.sets):
@@ -75,6 +87,8 @@ def validate_evals(config: RunConfig) -> None:
         raise ValueError(f"evals.downstream={evals.downstream}: choose from {allowed}")
     if len(set(evals.sets)) < len(evals.sets):
         raise ValueError(f"evals.downstream={evals.downstream}: each set once")
+    for name in evals.own:
+        load(EVALS, name)
     own = [name for name in evals.sets if name in OWN]
     if len(own) != (evals.path is not None):
         raise ValueError(
@@ -98,6 +112,8 @@ def validate_shifts(shifts: list[int], config: RunConfig, img_size: tuple[int, i
         return
     model = config.model
     stride = model.patch_size
+    if model.family not in FAMILIES:
+        raise ValueError(f"evals.shifts={shifts} with model.family={model.family}: not of its maps")
     if model.family == "resnet":
         stride = (4 if model.root == "imagenet" else 1) * 2 ** (len(model.layers) - 1)
         if any(side % stride for side in img_size):
@@ -114,10 +130,16 @@ def validate_shifts(shifts: list[int], config: RunConfig, img_size: tuple[int, i
 
 def _validate_finetune(config: RunConfig) -> None:
     finetune = config.finetune
+    if finetune.weights is not None and (finetune.source is None or not is_name(finetune.weights)):
+        raise ValueError(
+            f"finetune.weights={finetune.weights}: found by vitcli in finetune.source, not given"
+        )
     if finetune.lr_grid and finetune.source is None:
         raise ValueError(
             f"finetune.lr_grid={finetune.lr_grid} without finetune.source: only transfer has a grid"
         )
+    if finetune.preprocess == "source" and finetune.source is None:
+        raise ValueError("finetune.preprocess=source without finetune.source")
     if config.evals.zero_shot and finetune.source is None:
         raise ValueError("evals.zero_shot=true without finetune.source: it measures the source")
     if not 0 < finetune.dev_share < 1:
@@ -184,10 +206,13 @@ def _validate_own(data: DataConfig) -> None:
     if urlsplit(data.path or "").username is not None:
         raise ValueError("data.path: a URL with a password in it would be written into files")
     if data.alias is not None and not _WORD.fullmatch(data.alias):
-        raise ValueError(f"data.alias={data.alias}: letters, digits, _ . and - only")
+        raise ValueError(f"data.alias={data.alias}: {_OF_A_WORD}")
     for key in ("splits", "columns"):
-        if len(getattr(data, key)) != 2:
-            raise ValueError(f"data.{key}={getattr(data, key)}: two names")
+        names = getattr(data, key)
+        if len(names) != 2 or names[0] == names[1] or "" in names:
+            raise ValueError(f"data.{key}={names}: two names, not the same")
+    if data.val_share is not None:
+        _validate_val_share(data)
     if not 0 < data.crop_pct <= 1:
         raise ValueError(f"data.crop_pct={data.crop_pct}: above 0, at most 1")
     if data.stream and data.name not in STREAMED:
@@ -198,20 +223,39 @@ def _validate_own(data: DataConfig) -> None:
         raise ValueError(f"data.real_labels={data.real_labels}: only for data.name=imagenet")
 
 
+def _validate_val_share(data: DataConfig) -> None:
+    share = f"data.val_share={data.val_share:g}"
+    if not 0 < (data.val_share or 0) < 1:
+        raise ValueError(f"{share}: a number between 0 and 1")
+    if data.name not in OWN:
+        raise ValueError(f"{share} with data.name={data.name}: only for {', '.join(OWN)}")
+    if data.stream:
+        raise ValueError(f"{share} with data.stream=true: a stream is not divided")
+
+
 def validate_fields(node: Any, prefix: str = "") -> None:
     """Raises ValueError for the first value outside its choices or below its minimum."""
     for f in fields(node):
         key, value = prefix + f.name, getattr(node, f.name)
         if is_dataclass(value):
             validate_fields(value, key + ".")
+        if isinstance(value, str) and value.encode(errors="replace").decode() != value:
+            escaped = os.fsencode(value).decode(errors="backslashreplace")
+            raise ValueError(
+                f"{key}={escaped}: bytes that are not UTF-8, which no config.yaml can hold: name a "
+                "link to it"
+            )
         if "sides" in f.metadata:
             _validate_sides(key, value, f.metadata["sides"])
         if "word" in f.metadata and not _WORD.fullmatch(value):
-            raise ValueError(f"{key}={value}: letters, digits, _ . and - only")
+            raise ValueError(f"{key}={value}: {_OF_A_WORD}")
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str) and "\0" in text:
+                raise ValueError(f"{key}={value!r}: no path or name has the character 0")
         choices = f.metadata.get("choices")
         if choices and value not in choices:
-            hint = nearest(str(value), choices)
-            raise ValueError(f"{key}={value}: choose from {', '.join(choices)}{hint}")
+            known = [*choices, *(found(f.metadata["group"]) if f.metadata["group"] else ())]
+            choose(key, str(value), known)
         if "min" in f.metadata and value is not None:
             for number in value if isinstance(value, list) else [value]:
                 if not math.isfinite(number) or number < f.metadata["min"]:

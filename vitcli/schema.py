@@ -12,14 +12,17 @@ from dataclasses import field, fields
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from vitcli.config import nearest
-from vitcli.files import read_record
+from vitcli.choices import nearest
+from vitcli.earlier import in_words_of_now
+from vitcli.files import named, one_line, read_record
 
-SCALES = ("laptop", "gpu", "paper")
-_STRICT = ConfigDict(extra="forbid", strict=True)
+_STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+Line = Annotated[str, AfterValidator(one_line)]  # text that is shown
+
+RunId = Annotated[str, AfterValidator(named)]  # of a plan that somebody else made
 
 
 @dataclass(config=_STRICT)
@@ -35,7 +38,7 @@ class Metric:
         transferred: whether a claim on it is judged only if its arms are better than the nulls.
     """
 
-    label: str
+    label: Line
     lower_is_better: bool = False
     nulls: dict[str, str] = field(default_factory=dict)
     scratch: bool = False
@@ -46,7 +49,7 @@ class Metric:
 class Axis:
     """A row or a column: its name in print, its place on a curve's x-axis, what it sets."""
 
-    label: str
+    label: Line
     value: float | None = None
     overrides: list[str] = field(default_factory=list)
     source: list[str] = field(default_factory=list)  # overrides of the run that is fine-tuned
@@ -67,8 +70,8 @@ class Cell:
     column: str
     overrides: list[str] = field(default_factory=list)  # besides those of its row and column
     paper: float | None = None
-    runs: dict[str, str] = field(default_factory=dict)  # ids, by seed
-    scratch: dict[str, str] = field(default_factory=dict)  # the same runs without their source
+    runs: dict[str, RunId] = field(default_factory=dict)  # by seed
+    scratch: dict[str, RunId] = field(default_factory=dict)  # the same runs without their source
     settings: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -82,7 +85,7 @@ class XAxis:
     """The logarithmic x-axis of a curve: one of `analysis.axes.AXES`, and its label."""
 
     of: str
-    label: str
+    label: Line
 
 
 @dataclass(config=_STRICT)
@@ -99,7 +102,7 @@ class Curve:
 class Paper:
     """Where the paper has the table, what it measured, and the runs behind each of its numbers."""
 
-    where: str
+    where: Line
     metric: str
     n: int = 1
     curve: Curve | None = None
@@ -131,8 +134,8 @@ class Claim:
     """
 
     id: str
-    statement: str  # the paper's
-    where: str
+    statement: Line  # the paper's
+    where: Line
     pairs: list[list[str]]  # ids of cells or of rows, as the contrast takes them
     of: str = "difference"  # one of `analysis.contrasts.CONTRASTS`
     metric: Annotated[list[str], BeforeValidator(_listed)] = field(default_factory=list)
@@ -160,7 +163,7 @@ class Scale:
 class Study:
     """A study; what stands below `scales` is filled in by planning."""
 
-    title: str
+    title: Line
     metric: str
     rows: Axes
     columns: Axes
@@ -168,10 +171,10 @@ class Study:
     cells: list[Cell] = field(default_factory=list)  # empty: each row x each column
     source: list[str] | None = None  # of the runs that every cell fine-tunes; null: there are none
     tables: list[str] = field(default_factory=list)  # further metrics
-    metric_label: str = ""  # what the metric is called here, instead of by its evaluator
+    metric_label: Line = ""  # what the metric is called here, instead of by its evaluator
     x: XAxis | None = None  # the figure is of curves, else of bars
     claims: list[Claim] = field(default_factory=list)
-    differences: list[str] = field(default_factory=list)  # from what the paper did
+    differences: list[Line] = field(default_factory=list)  # from what the paper did
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2, 3, 4])
     scales: dict[str, Scale] = field(default_factory=dict)
     # By planning:
@@ -181,12 +184,12 @@ class Study:
     setting: str = ""  # data and budget, in a sentence
     methods: dict[str, str] = field(default_factory=dict)  # what was done, by what it is about
     metrics: dict[str, Metric] = field(default_factory=dict)  # all that the runs measure
-    sources: dict[str, list[str]] = field(default_factory=dict)  # run ids and what they are called
+    sources: dict[RunId, list[str]] = field(default_factory=dict)  # and what they are called
 
     @classmethod
     def from_file(cls, written: Any) -> Study:
         """Returns the study of a YAML file's content. Raises ValueError, naming the key."""
-        return _typed(_earlier(written) if isinstance(written, Mapping) else written)
+        return _typed(in_words_of_now(written) if isinstance(written, Mapping) else written)
 
     @classmethod
     def from_plan(cls, path: Path) -> Study:
@@ -202,6 +205,12 @@ class Study:
         found: Any = _ADAPTER.dump_python(self, mode="json", exclude_defaults=True)
         assert isinstance(found, dict)
         return found
+
+    @property
+    def run_ids(self) -> list[str]:
+        """Returns the ids of all runs, each once: those of sources, of cells, from scratch."""
+        each = (run for c in self.cells for run in (*c.runs.values(), *c.scratch.values()))
+        return list(dict.fromkeys([*self.sources, *each]))
 
     def cell(self, cell_id: str) -> Cell | None:
         """Returns the cell of that id, or None."""
@@ -250,7 +259,8 @@ def _one_line(error: ValidationError) -> str:
     if first["type"] == "unexpected_keyword_argument":
         known = [key for key in _keys(first["loc"]) if key != first["loc"][-1]]
         return f"{where}: unknown key{nearest(str(first['loc'][-1]), known)}"
-    what = _WORDS.get(first["type"]) or first["msg"][0].lower() + first["msg"][1:]
+    said = first["msg"].removeprefix("Value error, ")
+    what = _WORDS.get(first["type"]) or said[0].lower() + said[1:]
     given = first["input"]
     shown = "" if first["type"] == "missing" or isinstance(given, dict) else f"={given!r}"
     return f"{where}{shown}: {what}"
@@ -269,29 +279,3 @@ def _keys(where: Sequence[int | str]) -> list[str]:
     kind = _UNDER[str(names[-1])] if names else Study
     kind = ClaimPaper if names[:1] == ["claims"] and kind is Paper else kind
     return [each.name for each in fields(kind)]
-
-
-def _earlier(written: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a file's content, with claims from before they had sizes in the words of now.
-
-    `test: greater` is `at_least: 0`: any difference counts, and the verdict says so. `equivalent`
-    with a `margin` is `within` it. Keys that are null are not given.
-    """
-    found = {key: value for key, value in written.items() if value is not None}
-    if "modes" in found:
-        raise ValueError("modes: each is a study file of its own, with `like: NAME`")
-    if isinstance(claims := found.get("claims"), list):
-        found["claims"] = [_claim_now(c) if isinstance(c, Mapping) else c for c in claims]
-    return found
-
-
-def _claim_now(claim: Mapping[str, Any]) -> dict[str, Any]:
-    found = dict(claim)
-    test = found.pop("test", None)
-    if test == "greater":
-        found.setdefault("at_least", dict.fromkeys(SCALES, 0.0))
-    elif test == "equivalent":
-        found["within"] = found.pop("margin", None)
-    elif test is not None:
-        raise ValueError(f"claims.test={test}: write at_least or within, the size that matters")
-    return found

@@ -11,6 +11,9 @@ import zipfile
 import zlib
 from pathlib import Path
 
+# A flipped bit may say that an entry is compressed (zlib.error), in an unknown way
+# (NotImplementedError), or encrypted (RuntimeError).
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError)
 BLANK = "00000000"  # in the record until the file is sealed
 _SEAL = re.compile(rb'\\"crc32\\": \\"([0-9a-f]{8})\\"')  # JSON in the header's JSON
 _BLOCK = 1 << 24  # bytes
@@ -37,12 +40,10 @@ def check_seal(path: Path) -> bool:
 
 def check_zip(path: Path) -> None:
     """Raises ValueError if the file is no zip, or an entry is not what was written."""
-    # A flipped bit may say that an entry is compressed in an unknown way (NotImplementedError), or
-    # encrypted (RuntimeError).
     try:
         with zipfile.ZipFile(path) as file:
             bad = file.testzip()
-    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+    except _DAMAGE as error:
         raise ValueError(str(error)) from None
     if bad is not None:
         raise ValueError(f"the checksum of {bad} is not that of what it holds")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from vitcli.config import DataConfig
 
@@ -21,6 +22,21 @@ _SIZES = {
     "kmnist": (60_000, 10_000),
     "imagenet": (1_281_167, 50_000),
 }
+# Where a download of torchvision's readers is, in data.root.
+_FOLDERS = {
+    "cifar10": "cifar-10-batches-py",
+    "cifar100": "cifar-100-python",
+    "mnist": "MNIST/raw",
+    "fashion_mnist": "FashionMNIST/raw",
+    "kmnist": "KMNIST/raw",
+}
+
+
+def place(data: DataConfig) -> Path | None:
+    """Returns where a set's files lie, None of one without any or whose place is not said."""
+    if data.name in _FOLDERS:
+        return Path(data.root) / _FOLDERS[data.name]
+    return None if data.path is None else Path(data.path)
 
 
 def named(data: DataConfig) -> str:
@@ -56,6 +72,9 @@ def drawn(data: DataConfig) -> tuple[list[str], list[str]]:
         return [f"the split of {name} into training and test images{size}"], []
     if data.stream:
         return [], [f"the images of {name}: the first ones of the stream"]
+    own = data.name not in _SIZES or data.name == "imagenet"
+    if data.val_share is not None and own:
+        return [f"which {data.val_share:.0%} of {name} are for validation"], []
     train, val = sizes(replace(data, size=None, val_size=None))
     anew, fixed = list[str](), list[str]()
     for part, wanted, there in (("training", data.size, train), ("test", data.val_size, val)):

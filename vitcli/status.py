@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from vitcli.files import read_record, sweep, write_record
+from vitcli.locks import NoLocks, Taken, held, is_held
 
 BEAT_SECONDS = 2.0
 _LOST_AFTER_SECONDS = 60.0  # without a beat, of another machine's process
@@ -96,18 +96,18 @@ class Busy(RuntimeError):
 
 @contextmanager
 def only_one(folder: Path) -> Iterator[None]:
-    """Holds the run's folder. Raises Busy if another process of this machine does."""
+    """Holds the run's folder. Raises Busy if another process of this machine does.
+
+    Where there are no locks, a run that beats is taken.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:  # the system lets go of it however a process ends
-        for more in (True, True, False):  # who reads the status holds it for a moment
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if more:
-                    time.sleep(0.02)
-                    continue
-                raise Busy(f"{folder.name} is {by_whom(read_status(folder))}") from None
+    with ExitStack() as stack:
+        try:
+            locked = stack.enter_context(held(folder / ".lock"))
+        except Taken:
+            raise Busy(f"{folder.name} is {by_whom(read_status(folder))}") from None
+        if not locked and (status := read_status(folder))["state"] == "running":
+            raise Busy(f"{folder.name} is {by_whom(status)}, or was killed within the last minute")
         yield
 
 
@@ -151,12 +151,6 @@ def _alive(folder: Path, status: dict[str, Any]) -> bool:
     if status["host"] != socket.gethostname():
         return beats
     try:
-        with (folder / ".lock").open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except FileNotFoundError:
-        return False
-    except OSError:  # a file system without locks
+        return is_held(folder / ".lock")
+    except NoLocks:
         return beats
-    return False

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 # From a person, from a terminal that closes, from a cluster at a time limit or a preemption.
-_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
+_STOPS = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))  # Windows: two
 
 
 class Interrupted(KeyboardInterrupt):
@@ -18,8 +19,8 @@ class Interrupted(KeyboardInterrupt):
 
 def stops() -> list[signal.Signals]:
     """Returns the signals that stop a run; under nohup, a closing terminal does not."""
-    nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    return [s for s in _STOPS if not (s == signal.SIGHUP and nohup)]
+    ignored = [s for s in _STOPS if signal.getsignal(s) is signal.SIG_IGN]
+    return [s for s in _STOPS if not (s.name == "SIGHUP" and s in ignored)]
 
 
 class StopSignal:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -30,6 +31,7 @@ from vitcli.sharded import Sharded, ShardedOptimizer
 from vitcli.stops import Interrupted
 from vitcli.world import World
 
+_log = logging.getLogger(__name__)
 _INDEXED_STEPS = 64
 _SAVING = 0.02  # of the time, at most: a state that takes a second is saved every 50 s at most
 Observer = Callable[[dict[str, Any]], None]
@@ -209,8 +211,8 @@ class Trainer:
                 why = str(error)
             self._batches = None
             self.optimizer.zero_grad()
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
+            if self.device.type != "cpu":
+                torch.accelerator.empty_cache()
             self.gradients.halve(why)
 
     def _make_up(self, size: int, seen: int) -> None:
@@ -277,10 +279,11 @@ class Trainer:
 
 
 def find_device(config: RunConfig) -> torch.device:
-    """Returns the device to train on; `auto` is a GPU where there is one. Raises ValueError."""
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device=cuda: no CUDA device here; choose from auto, cpu")
-    wish = config.device
-    if wish == "auto":
-        wish = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(wish)
+    """Returns the device to train on; `auto` is CUDA where there is a GPU. Raises ValueError."""
+    if config.device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if config.device != "cpu" and not getattr(torch, config.device).is_available():
+        raise ValueError(f"device={config.device}: there is none here; choose from auto, cpu")
+    if config.device in ("mps", "xpu"):
+        _log.warning("device=%s is untested: compare a few steps with device=cpu", config.device)
+    return torch.device(config.device)

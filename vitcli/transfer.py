@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,8 @@ from vitcli.files import read_record, write_record
 from vitcli.frozen import read_config
 from vitcli.identity import run_id
 from vitcli.models import build_model
-from vitcli.models.convert import Checkpoint, Preprocess, read
-from vitcli.rules import OWN, validate
+from vitcli.models.convert import Checkpoint, notes, read
+from vitcli.rules import validate
 from vitcli.status import drop_state
 from vitcli.trainer import Trainer
 from vitcli.world import World
@@ -43,6 +43,9 @@ def describe_source(config: RunConfig) -> RunConfig:
     checkpoint = read(config.finetune.source)
     weights = _identity(config.finetune.source, checkpoint)
     described = under_new_head(config, checkpoint.config, weights)
+    if config.finetune.preprocess == "source":
+        described.data = checkpoint.preprocess.applied(config.data)
+        described.finetune.preprocess = "data"
     validate(described)
     return described
 
@@ -82,22 +85,12 @@ def transferred(config: RunConfig, num_classes: int) -> tuple[nn.Module, list[st
         )
     method = None if config.finetune.resize == "auto" else config.finetune.resize
     resized, line = checkpoint.resize(img_size, method)
+    fitting, folded = resized.for_our_pixels()
     # As the source's own config, but for the recipe's dropout.
     model = build_model(config, img_size, num_classes)
-    model.load_state_dict(resized.with_new_head(num_classes).state)
-    return model, [line, *mismatches(checkpoint.preprocess, config)]
-
-
-def mismatches(theirs: Preprocess, config: RunConfig) -> list[str]:
-    """Returns a line for each way in which our images differ from those that the weights know."""
-    ours = asdict(Preprocess(config.data.height_width, interpolation=config.data.interpolation))
-    encoded = config.data.name in OWN  # the others are not resized by interpolation
-    return [
-        f"preprocessing: {key} {value} in the source, {ours[key]} here"
-        for key, value in asdict(theirs).items()
-        if key in ("mean", "std", *(["interpolation"] if encoded else []))
-        and tuple(value) != tuple(ours[key])
-    ]
+    model.load_state_dict(fitting.with_new_head(num_classes).state)
+    others = checkpoint.preprocess.differences(config.data)
+    return model, [line, *folded, *others, *notes(checkpoint)]
 
 
 def pick_lr(
@@ -173,7 +166,9 @@ class DevSplit(DataSource):
         self._data, self.device, self.num_classes = data, data.device, data.num_classes
         self.may_skip = data.may_skip
         order = bits(seed, _STREAM, torch.arange(data.train_size)).argsort()
-        held = max(1, round(share * data.train_size))
+        if data.train_size < 2:
+            raise ValueError(f"finetune.dev_share={share}: one training image cannot be divided")
+        held = min(max(1, round(share * data.train_size)), data.train_size - 1)
         self._held, self._kept = order[:held].to(data.device), order[held:].to(data.device)
         self.train_size, self.val_size = len(self._kept), len(self._held)
 

@@ -224,12 +224,15 @@ def join(device: torch.device) -> Iterator[World]:
 
     Raises:
         RuntimeError: the others did not come.
+        ValueError: there are others, and the device is neither a CPU nor a CUDA GPU.
     """
     global _joined
     where = place()
     if where.size == 1:
         yield World()
         return
+    if device.type not in ("cpu", "cuda"):
+        raise ValueError(f"device={device.type}: one process alone; {where.size} were started")
     host, port = meeting_point()
     os.environ |= {"MASTER_ADDR": host, "MASTER_PORT": str(port)}
     os.environ |= {"RANK": str(where.rank), "WORLD_SIZE": str(where.size)}

@@ -102,7 +102,6 @@ def test_what_speaks_against_is_looked_for_among_all_pairs() -> None:
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"A": [0.7], "B": [0.6]}, "only one seed has finished in both cells"),
         (
             {"A": [0.7, np.nan, 0.7], "B": [np.nan, 0.6, 0.6]},
             "only one seed has finished in both cells",
@@ -116,6 +115,13 @@ def test_what_cannot_be_tested_is_not_judged(values: dict[str, list[float]], sai
     verdict = only(values, claim("difference", ["A-c0", "B-c0"]))
     assert verdict.word == "not judged"
     assert said in verdict.reason
+    assert (verdict.p_for, verdict.p_against) == (1, 1)
+
+
+def test_a_study_of_one_seed_leaves_its_claims_open() -> None:
+    verdict = only({"A": [0.7], "B": [0.6]}, claim("difference", ["A-c0", "B-c0"]))
+    assert verdict.word == "undecided"
+    assert "only one seed has finished in both cells, and a test needs two" in verdict.reason
     assert (verdict.p_for, verdict.p_against) == (1, 1)
 
 

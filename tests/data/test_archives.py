@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import tarfile
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from archive_files import jpeg, write_hfds, write_parquet, write_wds
 from helpers import Ended
 
 from vitcli.config import DataConfig
+from vitcli.data import build_data
 from vitcli.data.decoded import BadImages, Decoded
 
 WRITERS = {"hfds": write_hfds, "wds": write_wds}
@@ -24,8 +26,8 @@ WRITERS = {"hfds": write_hfds, "wds": write_wds}
 
 def opened(name: str, path: Path, **options: Any) -> Decoded:
     splits = ["train", "val" if name == "wds" else "validation"]
-    settings = {"val_size": None, "num_classes": None, "splits": splits, **options}
-    return Decoded(DataConfig(name=name, path=str(path), **settings), torch.device("cpu"))
+    own = {"root": str(path.parent), "val_size": None, "num_classes": None, "splits": splits}
+    return Decoded(DataConfig(name=name, path=str(path), **{**own, **options}), torch.device("cpu"))
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -105,6 +107,8 @@ def test_labels_that_are_names_become_classes(
         ([0, -1, -1, 1], r"train\[1\]: label is -1, which means that it is hidden, .*2 of 4"),
         ([0.0, 1.5, 1.0], r"train\[0\]: label is 0\.0, .* \(3 of 3"),
         ([[0], [1]], r"train\[0\]: label is \[0\], "),
+        ([0, 10**12], r"train\[1\]: label is 1000000000000, "),
+        (["cat", "", None], r"train\[1\]: label is '', .* \(2 of 3"),
     ],
 )
 def test_labels_that_are_no_classes_are_counted_and_named(
@@ -130,6 +134,148 @@ def test_a_class_of_validation_that_training_has_not_is_named(tmp_path: Path) ->
     rows(tmp_path / "set", "validation", ["a", "x"])
     with pytest.raises(ValueError, match=r"validation\[1\]: label is 'x', not .* \(1 of 2"):
         opened("hfds", tmp_path / "set")
+
+
+def test_numbers_are_no_classes_where_training_has_names(tmp_path: Path) -> None:
+    rows(tmp_path / "set", "train", ["a", "b"])
+    rows(tmp_path / "set", "validation", [0, 1])
+    with pytest.raises(ValueError, match=r"validation\[0\]: label is 0, not one of the 2 classes"):
+        opened("hfds", tmp_path / "set")
+
+
+def test_a_hidden_label_of_a_split_with_classes_of_its_own_is_named(tmp_path: Path) -> None:
+    rows(tmp_path / "set", "train", [0, 1], ["a", "b"])
+    rows(tmp_path / "set", "validation", [1, None], ["b", "a"])
+    with pytest.raises(ValueError, match=r"validation\[1\]: label is None, .* \(1 of 2"):
+        opened("hfds", tmp_path / "set")
+
+
+def damaged(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[300:900] = bytes(byte ^ 255 for byte in content[300:900])
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda path: os.truncate(path, 900), "Parquet magic bytes not found"),
+        (lambda path: os.truncate(path, 0), "Parquet file size is 0 bytes"),
+        (damaged, "Invalid or truncated"),
+    ],
+)
+def test_damaged_parquet_is_one_line(
+    stream: bool, spoil: Callable[[Path], None], said: str, tmp_path: Path
+) -> None:
+    rows(tmp_path / "set", "train", [0, 1] * 50)
+    rows(tmp_path / "set", "validation", [0, 1])
+    spoil(tmp_path / "set" / "train-0.parquet")
+    config = DataConfig(
+        name="hfds", path=str(tmp_path / "set"), root=str(tmp_path), stream=stream, val_size=None,
+        num_classes=2, workers=0, img_size=16,
+    )  # fmt: skip
+
+    def read() -> None:
+        build_data(config, torch.device("cpu")).train_batch(torch.arange(4))
+
+    with pytest.raises((ValueError, OSError), match=f"{tmp_path / 'set'}.*{said}") as raised:
+        read()
+    assert "\n" not in str(raised.value)
+
+
+def test_a_column_without_images_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    for split in ("train", "validation"):
+        numbers = datasets.Dataset.from_dict({"image": [1, 2], "label": [0, 1]})
+        numbers.to_parquet(tmp_path / "set" / f"{split}-0.parquet")
+    with pytest.raises(ValueError, match=r"set: image are no images \(Unsupported cast"):
+        opened("hfds", tmp_path / "set")
+    for split in ("train", "validation"):
+        nothing = datasets.Dataset.from_dict({"image": [None, None], "label": [0, 1]})
+        nothing = nothing.cast_column("image", datasets.Image())
+        nothing.to_parquet(tmp_path / "set" / f"{split}-0.parquet")
+    data = opened("hfds", tmp_path / "set", max_bad=2)
+    assert len(data.train_batch(torch.arange(2))[0]) == 0
+    assert set(data.skipped().values()) == {"no image in this row"}
+
+
+def shard(path: Path, members: dict[str, bytes]) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    with tarfile.open(path, "w") as tar:
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return path
+
+
+OK = {"0.cls": b"0", "0.jpg": jpeg(0), "1.jpg": jpeg(9), "1.cls": b"1"}
+
+
+def shards(tmp_path: Path, train: dict[str, bytes], val: dict[str, bytes] = OK) -> Decoded:
+    shard(tmp_path / "set" / "train-0.tar", train)
+    shard(tmp_path / "set" / "val-0.tar", val)
+    return opened("wds", tmp_path / "set")
+
+
+def test_names_in_shards_as_people_write_them(tmp_path: Path) -> None:
+    apart, composed = "cafe\u0301", "caf\u00e9"
+    wild = {"./A.JPG": jpeg(0), "./A.CLS": b"0\n", f"{apart}.png": jpeg(9), f"{composed}.cls": b"1"}
+    latin = b"\xe9".decode("utf-8", "surrogateescape")
+    data = shards(tmp_path, {**wild, f"{latin}.jpg": jpeg(18), f"{latin}.cls": b"1"})
+    assert sorted(data.names("train")) == [
+        "train-0.tar/./A.JPG", r"train-0.tar/\xe9.jpg", f"train-0.tar/{apart}.png",
+    ]  # fmt: skip
+    assert data.notes() == []
+
+
+def test_of_a_sample_s_images_the_first_is_taken_and_its_labels_agree(tmp_path: Path) -> None:
+    data = shards(tmp_path, {**OK, "1.png": jpeg(3), "1.json": b'{"label": 1}'})
+    assert data.train_size == 2
+    assert data.notes() == [f"{tmp_path}/set/train: 1 members that are not used: .png (1)"]
+    with pytest.raises(ValueError, match=r"train-0\.tar: 1\.json: class 0, and 1 beside it"):
+        shards(tmp_path, {**OK, "1.json": b'{"label": 0}'})
+
+
+@pytest.mark.parametrize(
+    ("label", "said"),
+    [
+        (b"", "0.jpg: its class is '', not .* \\(1 of 2 labels are not\\)"),
+        (b"1.5", "0.jpg: its class is 1.5, not"),
+        (b"NaN", "0.jpg: its class is nan, not"),
+        (b"-1", "0.jpg: its class is -1, which means that it is hidden"),
+        (b"cat", "0.jpg: its class is 'cat', a name: 1 of 2 labels are names, the others numbers"),
+        (b"\xff", "0.cls: 'utf-8' codec can't decode"),
+    ],
+)
+def test_classes_in_shards_that_are_none(label: bytes, said: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"train-0.tar.*{said}"):
+        shards(tmp_path, {**OK, "0.cls": label})
+
+
+def test_a_shard_that_is_cut_off_or_two_in_one_is_refused(tmp_path: Path) -> None:
+    shards(tmp_path, OK)
+    path = tmp_path / "set" / "train-0.tar"
+    whole = path.read_bytes()
+    end = len(whole.rstrip(b"\0"))
+    # tarfile itself ends without a word where the next member's header is cut, or is none.
+    for content in (whole[:700], whole[: end // 512 * 512 - 200], whole[:512] * 3, b""):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"train-0\.tar: (cut off or damaged|unexpected end)"):
+            opened("wds", tmp_path / "set")
+    path.write_bytes(whole * 2)
+    with pytest.raises(ValueError, match=r"train-0\.tar: there is more after its end"):
+        opened("wds", tmp_path / "set")
+
+
+def test_what_is_beside_the_shards_or_is_all_there_is(tmp_path: Path) -> None:
+    shards(tmp_path, OK)
+    (tmp_path / "set" / "train-1.tar.gz").touch()
+    said = f"{tmp_path}/set: left out, not train and a number: train-1.tar.gz"
+    assert opened("wds", tmp_path / "set").notes() == [said]
+    with pytest.raises(ValueError, match=r"no images in train-.*\.05\.jpg \(1\)"):
+        shards(tmp_path, {"22.05.jpg": jpeg(0), "22.05.cls": b"0"})
 
 
 def test_members_of_shards_that_are_no_samples_are_counted(tmp_path: Path) -> None:

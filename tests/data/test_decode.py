@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 from typing import Any
 
@@ -56,6 +57,29 @@ def test_sixteen_bits_are_scaled(kind: str) -> None:
     np.testing.assert_allclose(found, expected, atol=1)
 
 
+def tiff(grey: np.ndarray[Any, Any], bits: int, white: int) -> bytes:
+    """Returns an uncompressed grey TIFF, of which `white` 1 says that 0 is black, and 0 white."""
+    if bits == 12:  # two numbers in three bytes
+        pairs = grey.reshape(-1, 2).tolist()
+        raw = b"".join(((a << 12) | b).to_bytes(3, "big") for a, b in pairs)
+    else:
+        raw = grey.astype(f"<u{bits // 8}").tobytes()
+    height, width = grey.shape
+    tags = {256: width, 257: height, 258: bits, 259: 1, 262: white, 273: 8, 277: 1, 278: height}
+    tags[279] = len(raw)
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    ifd = struct.pack("<H", len(tags)) + entries + bytes(4)
+    return b"II*\0" + struct.pack("<I", 8 + len(raw)) + raw + ifd
+
+
+@pytest.mark.parametrize(("bits", "white"), [(8, 0), (8, 1), (12, 1), (16, 0), (16, 1)])
+def test_a_tiff_s_bits_and_what_its_zero_means(bits: int, white: int) -> None:
+    grey = np.linspace(0, 2**bits - 1, 800).astype(int).reshape(20, 40)
+    found = pixels(decode(tiff(grey, bits, white), MANY))[..., 0]
+    expected = grey / (2**bits - 1) * 255
+    np.testing.assert_allclose(found, expected if white else 255 - expected, atol=1)
+
+
 def test_sixteen_bits_are_turned_too() -> None:
     grey = (np.arange(800).reshape(20, 40) * 81).astype(np.uint16)
     exif = Image.Exif()
@@ -78,6 +102,11 @@ def test_other_modes_are_what_pillow_makes_of_them(mode: str) -> None:
 def test_a_palette_with_transparency_keeps_its_colours() -> None:
     palette = Image.new("RGBA", (8, 8), (1, 2, 3, 128)).quantize()
     assert decode(file(palette, "PNG"), MANY).getpixel((0, 0)) == (1, 2, 3)
+
+
+def test_a_transparent_colour_is_shown() -> None:
+    data = file(COLOURS, "PNG", transparency=COLOURS.getpixel((3, 3)))
+    np.testing.assert_array_equal(pixels(decode(data, MANY)), RAMP)
 
 
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF"])

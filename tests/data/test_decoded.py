@@ -26,6 +26,7 @@ from vitcli.compose import compose
 from vitcli.config import AugmentConfig, DataConfig, RecipeConfig
 from vitcli.data.augment import Mix, Transform
 from vitcli.data.decoded import BadImages, Decoded
+from vitcli.evals.inference import scores
 from vitcli.evals.real import RealLabels
 from vitcli.stops import Interrupted
 from vitcli.trainer import Trainer
@@ -71,6 +72,21 @@ def test_a_rectangle_is_a_crop_and_not_stretched(folder: Path) -> None:
     )
     assert augmented.shape == (36, 3, 16, 24)
     assert augmented.abs().max() <= 1
+
+
+@pytest.mark.parametrize("crop", ["none", "inception"])
+@pytest.mark.parametrize("upright", [False, True])
+def test_the_thinnest_images_show_their_middle(crop: str, upright: bool) -> None:
+    ramp = np.linspace(0, 255, 30_000).astype(np.uint8)[None]
+    image = Image.fromarray(ramp.T if upright else ramp).convert("RGB")
+    augment = AugmentConfig(crop=crop)
+    config = DataConfig(name="imagefolder", img_size=32, crop_pct=1.0, augment=augment)
+    for draw in (None, 1):
+        pixels = Transform(config)(image, draw).float()
+        assert pixels.shape == (3, 32, 32)
+        torch.testing.assert_close(pixels, torch.full_like(pixels, 127.5), atol=1, rtol=0)
+    if crop == "none":  # 6 GB, if all of it were resized before the crop
+        assert Transform(config)(Image.new("RGB", (2_000_000, 1)), None).shape == (3, 32, 32)
 
 
 def test_training_crops_of_a_rectangle_are_stretched_as_those_of_a_square() -> None:
@@ -267,7 +283,9 @@ def test_files_that_are_no_images_are_said_once(
     (folder / "train/list.csv").write_text("")  # beside the classes
     images_of(folder)
     (line,) = caplog.messages
-    assert line == f"{folder / 'train'}: 4 files that are no images: .json, .txt, README"
+    assert line == f"{folder / 'train'}: 4 files of kinds that are not read: " + (
+        ".txt (2), .json (1), README (1)"
+    )
 
 
 def test_a_run_stops_with_the_bad_image_s_name_and_goes_on_if_allowed(
@@ -337,8 +355,33 @@ def test_accents_in_two_forms_are_one_class(tmp_path: Path) -> None:
     assert data.classes == [composed, "z"]
     assert sorted(data.labels("val", torch.arange(2)).tolist()) == [0, 1]
     (tmp_path / "train" / apart).mkdir()
-    with pytest.raises(ValueError, match=f"train/ has {composed} twice"):
+    with pytest.raises(ValueError, match=f"train has {composed} twice"):
         images_of(tmp_path)
+
+
+def test_folders_that_are_no_classes_and_classes_without_images(folder: Path) -> None:
+    (folder / "train/c9").mkdir()
+    data = images_of(folder)
+    assert data.notes() == [f"{folder}: classes without a training image: c9"]
+    (folder / "train/c0/breed").mkdir()
+    shutil.copy(folder / "train/c0/0.jpg", folder / "train/c0/breed/0.jpg")
+    with pytest.raises(ValueError, match=r"train/c0/breed has images but is no class"):
+        images_of(folder)
+    shutil.rmtree(folder / "train/c0/breed")
+    shutil.copy(folder / "train/c0/0.jpg", folder / "train/0.jpg")
+    with pytest.raises(ValueError, match=r"train/ has images but is no class"):
+        images_of(folder)
+
+
+def test_a_file_is_what_is_in_it_whatever_its_name(folder: Path) -> None:
+    shutil.copy(folder / "val/c0/0.png", folder / "train/c0/A.JPEG")
+    (folder / "train/c0/empty.JPG").touch()
+    os.symlink("nowhere.jpg", folder / "train/c0/link.jpg")
+    data = images_of(folder, max_bad=2)
+    images, _ = data.train_batch(torch.arange(data.train_size))
+    assert len(images) == 37
+    assert data.skipped()["train/c0/empty.JPG"] == "not an image"
+    assert "No such file" in data.skipped()["train/c0/link.jpg"]
 
 
 def test_names_that_are_not_utf8_are_shown_escaped(
@@ -353,10 +396,15 @@ def test_names_that_are_not_utf8_are_shown_escaped(
     ended = vitcli("data", "check", "data=imagefolder", f"data.path={tmp_path}", "data.workers=0")
     assert (ended.code, "Traceback" in ended.err) == (1, False)
     assert r"val/caf\xe9/bad.png: not an image" in ended.out
+    latin = tmp_path / b"\xe9".decode("utf-8", "surrogateescape")
+    os.symlink(".", latin)
+    ended = vitcli("data", "check", "data=imagefolder", f"data.path={latin}")
+    assert (ended.code, "Traceback" in ended.err) == (2, False)
+    assert rf"data.path={tmp_path}/\xe9: bytes that are not UTF-8" in ended.err
 
 
 def test_layouts_that_make_no_sense(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"data\.path=.*nowhere: no folder train/"):
+    with pytest.raises(ValueError, match=r"data\.path=.*nowhere: no such folder"):
         images_of(tmp_path / "nowhere")
     with pytest.raises(ValueError, match=r"data\.num_classes=5: .* has 3"):
         images_of(folder, num_classes=5)
@@ -390,6 +438,13 @@ def test_real_labels(tmp_path: Path) -> None:
     file.write_text("[[0]]")
     with pytest.raises(ValueError, match=r"real\.json: no labels for val/n"):
         RealLabels(data, file, CPU)
+
+
+def test_a_part_without_an_image_that_decodes_is_not_scored(folder: Path) -> None:
+    for path in (folder / "val").rglob("*.*"):
+        path.write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"data\.max_bad: none of the val images"):
+        scores(Reddest(), images_of(folder, max_bad=99), "val", CPU)
 
 
 def test_imagenet_end_to_end_with_itself_downstream(
@@ -440,7 +495,7 @@ def test_workers_without_shared_memory_are_one_line_and_no_hang(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = images_of(folder, workers=2)
-    monkeypatch.setattr("vitcli.data.decoded._SHARED", str(tmp_path))
+    monkeypatch.setattr("vitcli.data.workers._SHARED", str(tmp_path))
     full = os.statvfs_result((4096, 4096, 100, 0, 0, 0, 0, 0, 0, 255))
     monkeypatch.setattr("os.statvfs", lambda path: full)
     with pytest.raises(

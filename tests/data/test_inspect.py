@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,6 +31,58 @@ def test_check_counts_and_names_what_is_broken(vitcli: Callable[..., Ended], fol
     empty = sorted(f"c{i}" for i in range(9, 21))
     assert f"train has no images of {', '.join(empty[:10])} and 2 more" in ended.out
     assert "0 to 12" in ended.out
+
+
+def test_check_says_how_images_are_stored_and_which_are_there_twice(
+    vitcli: Callable[..., Ended], folder: Path
+) -> None:
+    shutil.copy(folder / "train/c0/0.jpg", folder / "train/c0/[red]0.jpg")
+    shutil.copy(folder / "train/c0/1.jpg", folder / "val/c1/1.jpg")
+    Image.new("LA", (90, 50), (9, 9)).save(folder / "val/c0/la.png")
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    Image.new("RGB", (4, 3), (9, 9, 200)).save(folder / "val/c0/turned.png", exif=exif)
+    first, second = (Image.new("RGB", (4, 3), (9, grey, 9)) for grey in (9, 200))
+    first.save(folder / "val/c0/0.webp", save_all=True, append_images=[second])
+    for workers in (0, 2):
+        settings = ["data=imagefolder", f"data.path={folder}", f"data.workers={workers}"]
+        ended = vitcli("data", "check", *settings)
+        assert ended.code == 0, ended.err
+        said = ended.out[ended.out.index("val has no images of c2") :].splitlines()[1:]
+        assert said[:7] == [
+            "modes: RGB (48), LA (1)",
+            "width x height: 4 x 3 to 90 x 50, median 40 x 30, 3 different",
+            "turned upright by their EXIF orientation: 8 (1)",
+            "with transparency, under which their colours are shown: 1",
+            "of several frames, of which the first is taken: 1",
+            "images of val that are in train too: 1 (val/c1/1.jpg = train/c0/1.jpg)",
+            "images that have another label elsewhere: 1 (val/c1/1.jpg (c1) = train/c0/1.jpg (c0))",
+        ]
+        assert said[7].startswith("images of train that are copies of others: 1 (train/c0/")
+        # Those of the fixture: the same pictures as PNG in val and as JPEG in train.
+        assert re.match(r"images of val that look like one of train: [678] \(val/c0/\d\.p", said[8])
+        assert said[-1] == "images of one colour, compared by their pixels alone: 3"
+        assert "[red]0.jpg" in ended.out
+
+
+@pytest.mark.parametrize("data", ["digits", "glyphs"])
+def test_check_of_a_set_without_files(data: str, vitcli: Callable[..., Ended]) -> None:
+    ended = vitcli("data", "check", f"data={data}", "data.size=100", "data.val_size=50")
+    assert ended.code == 0, ended.err
+    assert ended.out.splitlines()[-1] == "no image is there twice"
+    assert "modes" not in ended.out
+
+
+def test_an_image_of_a_held_set_that_is_there_twice(
+    vitcli: Callable[..., Ended], idx: Path
+) -> None:
+    raw = idx / "MNIST" / "raw"
+    images = bytearray((raw / "t10k-images-idx3-ubyte").read_bytes())
+    images[16 : 16 + 784] = (raw / "train-images-idx3-ubyte").read_bytes()[16 : 16 + 784]
+    (raw / "t10k-images-idx3-ubyte").write_bytes(images)
+    ended = vitcli("data", "check", "data=mnist", f"data.root={idx}")
+    assert ended.code == 0, ended.err
+    assert "images of val that are in train too: 1 (val[" in ended.out
 
 
 def test_an_endless_set_cannot_be_walked(vitcli: Callable[..., Ended]) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import random
+from pathlib import Path
+
 import pytest
 
-from vitcli.data.names import is_data, of_split, shown
+from vitcli.data.names import is_data, natural_order, of_split, shown, walk
 
 
 @pytest.mark.parametrize(
@@ -24,6 +28,7 @@ def test_a_split_s_files_have_its_name_and_numbers(name: str) -> None:
     [
         "trainval-0.parquet", "train_unlabelled-0.parquet", "trainee.tar", "train-clean-100.tar",
         "val-0.tar", "pretrain-0.tar",
+        f"train-{'0123456789abcdef' * 8}-copy.parquet",  # hours, if it backtracks
     ],
 )  # fmt: skip
 def test_another_split_s_files_have_not(name: str) -> None:
@@ -39,3 +44,50 @@ def test_what_systems_leave_is_no_data() -> None:
 def test_what_no_stream_could_write_is_escaped() -> None:
     assert shown("caf\udce9/0.png") == r"caf\xe9/0.png"
     assert shown("caf\u00e9") == "caf\u00e9"
+    assert shown("a\nb\x1b[31m") == r"a\nb\x1b[31m"
+
+
+def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
+    for name in ("root/a/0.png", "root/b/0.png", "elsewhere/0.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    for name, to in (
+        ("a/self", "."), ("a/up", ".."), ("a/b", "../b"), ("b/a", "../a"), ("c", "../elsewhere"),
+    ):  # fmt: skip
+        os.symlink(to, tmp_path / "root" / name)
+    found = walk(tmp_path / "root")
+    assert sorted(found.files) == ["a/0.png", "a/b/0.png", "b/0.png", "b/a/0.png", "c/0.png"]
+    assert sorted(found.odd) == [
+        "a/b/a", "a/self", "a/up", "b/a/b", "b/a/self", "b/a/up",
+    ]  # fmt: skip
+
+
+def test_what_is_neither_a_file_nor_a_folder(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")  # whose reader would wait for ever
+    os.symlink("nowhere", tmp_path / "class")
+    os.symlink("nowhere.png", tmp_path / "0.png")  # an image that is missing: it counts as bad
+    found = walk(tmp_path)
+    assert (found.files, sorted(found.odd)) == (["0.png"], ["class", "pipe.png"])
+
+
+def test_a_folder_that_cannot_be_read_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").mkdir()
+    scan = os.scandir
+
+    def refused(path: Path) -> object:
+        if path.name == "a":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    with pytest.raises(OSError, match=r"Permission denied: .*/a"):
+        walk(tmp_path)
+
+
+def test_an_order_does_not_depend_on_how_names_are_listed() -> None:
+    names = ["1", "01", "001", "a", "A", "a1", "A01", "a01"]
+    for seed in range(9):
+        shuffled = random.Random(seed).sample(names, len(names))
+        assert natural_order(shuffled) == ["001", "01", "1", "A", "a", "A01", "a01", "a1"]

@@ -294,7 +294,7 @@ def test_the_hub_is_asked_only_if_allowed(tmp_path: Path, monkeypatch: pytest.Mo
     assert sorted(epochs(data, 3)) == list(range(12))
     config.stream = False
     assert build_data(config, CPU).train_size == 12
-    assert asked == [("them/theirs", "there", stream) for stream in (True, True) + 3 * (False,)]
+    assert asked == [("them/theirs", "there", stream) for stream in (True, True, False, False)]
 
 
 def test_what_a_stream_does_not_say(tmp_path: Path) -> None:
@@ -345,6 +345,21 @@ def test_samples_that_make_no_sense(tmp_path: Path) -> None:
     os.truncate(tmp_path / "set/val.tar", 1600)  # in the first image
     with pytest.raises(OSError, match=r"val\.tar: unexpected end of data"):
         data.val_batch(torch.arange(1))
+
+
+def test_members_that_are_not_used_are_said_of_streams_too(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = opened("tar", tmp_path / "set")
+    for number in (2, 3):
+        with webdataset.TarWriter(str(tmp_path / f"set/train-000{number}.tar")) as tar:
+            tar.write({"__key__": f"{number}", "a.png": b"x", "jpg": jpeg(0), "cls": 1})
+    data = opened("tar", tmp_path / "set", size=14)
+    assert data.notes() == []
+    epochs(data, 14, batch_size=1)
+    (line,) = caplog.messages  # of the first shard that has some, the count of all in the notes
+    assert line == f"{tmp_path}/set/train-0002.tar: 1 members that are not used: .a.png (1)"
+    assert data.notes() == [f"{tmp_path}/set/train: 2 members that are not used: .a.png (2)"]
 
 
 @pytest.mark.parametrize(

@@ -166,7 +166,7 @@ def test_protocol_is_json_and_names_every_part() -> None:
 def test_errors() -> None:
     with pytest.raises(ValueError, match=r"evals\.l2=0\.0"):
         fewshot(l2=0.0)
-    with pytest.raises(ValueError, match=r"evals\.shots=\[5, 200\].*at most 12\d training"):
+    with pytest.raises(ValueError, match=r"evals\.shots=\[5, 200\].*has 12\d training"):
         fewshot(shots=[5, 200])
 
 

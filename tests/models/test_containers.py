@@ -17,6 +17,9 @@ from transformers import ViTConfig, ViTForImageClassification
 import vitcli
 from vitcli.models.convert import read
 
+# What names do not say is a warning each time: one test has it.
+pytestmark = pytest.mark.filterwarnings("ignore:.*checkpoint. (assumed|unused|missing)")
+
 HEADS = "model.num_heads=2"
 IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
@@ -128,3 +131,25 @@ def test_shards_are_read_by_their_index(tmp_path: Path) -> None:
     gone.unlink()
     with pytest.raises(ValueError, match=rf"index\.json: {gone.name}, which it names, is not th"):
         read(str(tmp_path))
+
+
+def test_timms_training_file_says_its_model(tmp_path: Path) -> None:
+    sizes = {"patch_size": 8, "embed_dim": 64, "depth": 2, "num_heads": 4}
+    arch = "vit_tiny_patch16_224"
+    theirs = timm.create_model(arch, img_size=32, num_classes=5, global_pool="avg", **sizes).eval()
+    torch.nn.init.normal_(theirs.head.weight)
+    given = {"model_kwargs": sizes, "gp": "avg", "img_size": 32, "mean": [0.4, 0.4, 0.4]}
+    held = {"arch": arch, "state_dict": theirs.state_dict(), "args": argparse.Namespace(**given)}
+    torch.save(held, tmp_path / "last.pth.tar")
+    checkpoint = read(str(tmp_path / "last.pth.tar"))
+    assert checkpoint.assumed == []
+    assert checkpoint.preprocess.mean == (0.4, 0.4, 0.4)
+    with torch.no_grad():
+        torch.testing.assert_close(checkpoint.build()(IMAGES), theirs(IMAGES), atol=1e-5, rtol=1e-5)
+
+
+def test_an_arch_that_does_not_fit_is_said(theirs: torch.nn.Module, tmp_path: Path) -> None:
+    for arch in ("vit_tiny_patch16_224", "my_vit"):
+        torch.save({"arch": arch, "state_dict": theirs.state_dict()}, tmp_path / "last.pth")
+        assumed = read(str(tmp_path / "last.pth"), [HEADS]).assumed
+        assert any(f"arch {arch} of the file is not used" in line for line in assumed)

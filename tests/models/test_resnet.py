@@ -53,7 +53,7 @@ def test_logits_of_bit_are_timms() -> None:
 def test_wide_bit_has_timms_parameters() -> None:
     with torch.device("meta"):
         theirs = create_model("resnetv2_152x2_bit", num_classes=7).state_dict()
-        ours = build_bit([3, 8, 36, 3], 128, "imagenet", 7).state_dict()
+        ours = build_bit([3, 8, 36, 3], 128, "imagenet", 0, 7).state_dict()
     assert {n: p.shape for n, p in ours.items()} == {n: p.shape for n, p in theirs.items()}
 
 

@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from made_up import with_run, write
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
 from vitcli.analysis.results import Results
 from vitcli.report.build import write_index
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = next((found for name in NAMES if (found := shutil.which(name))), None)
-    assert path, f"no browser: install one of {', '.join(NAMES)} (apt-get install chromium)"
-    with sync_playwright() as playwright:
-        # Root, as in a container, has no sandbox; the page is our own.
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -67,7 +67,7 @@ def hostile(found: Results) -> Results:
         differences=[HOSTILE],
         overrides=[HOSTILE],
         methods={HOSTILE: HOSTILE},
-        sources={"../<b>": [HOSTILE]},
+        sources={"<b>": [HOSTILE]},
     )
 
 

@@ -11,7 +11,7 @@ from vitcli.analysis.axes import UPSTREAM
 from vitcli.analysis.contrasts import CONTRASTS
 from vitcli.analysis.pairs import measure, metrics_of
 from vitcli.analysis.results import Results
-from vitcli.config import choose, nearest
+from vitcli.choices import choose, nearest
 from vitcli.paper import names
 from vitcli.records import Run
 from vitcli.schema import Claim, Study

@@ -34,8 +34,8 @@ def lines(results: Results) -> list[str]:
 
 def needs(verdict: Verdict) -> str:
     """Returns how many seeds the claim needs, in a sentence."""
-    if verdict.word == "not judged":
-        return f"not judged: {verdict.decisive.problem}"
+    if verdict.decisive.problem is not None:
+        return f"{verdict.word}: {verdict.decisive.problem}"
     if verdict.word != "undecided":
         return f"{verdict.word} already, with {verdict.decisive.n} seeds"
     if not verdict.size:

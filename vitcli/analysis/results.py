@@ -21,6 +21,11 @@ class Results:
     runs: Mapping[str, Run]
 
     @property
+    def finished(self) -> int:
+        """Returns how many of the runs have a result."""
+        return sum(run.state == "done" for run in self.runs.values())
+
+    @property
     def seeds(self) -> list[str]:
         """Returns the seeds, as the cells' runs are named by."""
         return [str(seed) for seed in self.study.seeds]
@@ -86,5 +91,4 @@ def load(study_dir: Path, runs_dir: Path) -> Results:
 
 def read_results(study: Study, runs_dir: Path) -> Results:
     """Returns the results of a plan, written to a file or not."""
-    ids = [run for cell in study.cells for of in (cell.runs, cell.scratch) for run in of.values()]
-    return Results(study, {run: read_run(run, runs_dir) for run in [*study.sources, *ids]})
+    return Results(study, {run: read_run(run, runs_dir) for run in study.run_ids})

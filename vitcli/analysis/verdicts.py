@@ -27,6 +27,7 @@ from vitcli.analysis.notes import notes
 from vitcli.analysis.pairs import failed, labels, measure, metrics_of, published, x_name
 from vitcli.analysis.results import Results
 from vitcli.analysis.settled import unsettled
+from vitcli.choices import choose
 from vitcli.schema import Claim, Study
 
 ALPHA = 0.05  # of any wrong verdict in a study
@@ -106,14 +107,20 @@ class Verdict:
 
 
 def judge(results: Results) -> list[Verdict]:
-    """Returns a verdict on each of the study's claims, in their order."""
+    """Returns a verdict on each of the study's claims, in their order.
+
+    Raises:
+        ValueError: a claim is of a kind that there is not: its plan is another vitcli's, or edited.
+    """
+    for claim in results.study.claims:
+        choose(f"{results.study.name}: claim {claim.id}: of", claim.of, CONTRASTS)
     return [_judge(results, claim) for claim in results.study.claims]
 
 
 def _judge(results: Results, claim: Claim) -> Verdict:
     study, count = results.study, len(results.study.claims)
     pairs = [_compare(results, claim, index, ALPHA / count) for index in range(len(claim.pairs))]
-    word, decisive = _word(claim, pairs, study.size(claim))
+    word, decisive = _word(claim, pairs, study.size(claim), len(study.seeds))
     named = {name for pair in claim.pairs for name in pair}
     cells = [cell for cell in study.cells if cell.id in named or cell.row in named]
     verdict = Verdict(
@@ -164,10 +171,14 @@ def _compare(results: Results, claim: Claim, index: int, alpha: float) -> Pair:
     )
 
 
-def _word(claim: Claim, pairs: list[Pair], size: float) -> tuple[str, Pair]:
-    """Returns the verdict's word and the pair that it hangs on."""
+def _word(claim: Claim, pairs: list[Pair], size: float, seeds: int) -> tuple[str, Pair]:
+    """Returns the verdict's word and the pair that it hangs on.
+
+    A study of one seed whose runs are all there lacks nothing, and leaves open what is so.
+    """
     if unable := [pair for pair in pairs if pair.problem]:
-        return "not judged", unable[0]
+        alone = all(pair.n == 1 for pair in pairs) and seeds == 1
+        return "undecided" if alone else "not judged", unable[0]
     if all(_lies(claim, pair.interval, size) == "reproduced" for pair in pairs):
         blocked = [pair for pair in pairs if pair.blocked]
         weakest = max(pairs, key=lambda pair: pair.p_for)
@@ -225,7 +236,7 @@ def says(verdict: Verdict, pair: Pair, x: str) -> tuple[str, str]:
 
 def _reason(verdict: Verdict, x: str) -> str:
     claim, pair, word, many = verdict.claim, verdict.decisive, verdict.word, len(verdict.pairs)
-    if word == "not judged":
+    if pair.problem is not None:
         return f"{pair.name}: {pair.problem}."
     kind, least = CONTRASTS[claim.of], claim.at_least is not None
     size = ("a factor of " if kind.factor else "") + kind.size(verdict.size)

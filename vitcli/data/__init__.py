@@ -13,6 +13,7 @@ from vitcli.data.glyphs import Glyphs
 from vitcli.data.held import READERS, Held
 from vitcli.data.source import Batch, DataSource, Order, Part
 from vitcli.data.streamed import Streamed
+from vitcli.plugins import DATA, load
 
 __all__ = ["Batch", "DataSource", "Order", "Part", "build_data"]
 
@@ -32,4 +33,6 @@ def build_data(config: DataConfig, device: torch.device) -> DataSource:
         "hfds": Streamed if config.stream else Decoded,
         "wds": Streamed if config.stream else Decoded,
     }
-    return sources[config.name](config, device)
+    source = sources.get(config.name) or load(DATA, config.name)
+    made: DataSource = source(config, device)
+    return made

@@ -26,6 +26,7 @@ from vitcli.data.source import Batch
 _GREY = 128  # the middle of a byte, which the model sees as 0
 # A crop of 5 % of an image with a side below 3 pixels can round to no pixel at all.
 _SMALLEST = 4
+_THINNEST = 100  # times as long as wide; what a longer image has at its ends is in no crop
 
 
 class Transform:
@@ -34,10 +35,13 @@ class Transform:
     def __init__(self, config: DataConfig) -> None:
         augment, self.size = config.augment, config.height_width
         self.max_pixels = config.max_pixels
+        self._thinnest = _THINNEST * max(self.size) // min(self.size)
         aspect = self.size[1] / self.size[0]
         common: dict[str, Any] = {"interpolation": config.interpolation, "use_prefetcher": True}
         # use_prefetcher: bytes out, for processes to hand over; the device scales them.
-        self._eval = transforms_imagenet_eval(self.size, crop_pct=config.crop_pct, **common)
+        self._eval = transforms_imagenet_eval(
+            self.size, crop_pct=config.crop_pct, crop_mode=config.crop_mode, **common
+        )
         self._train = transforms_imagenet_train(
             self.size,
             scale=(augment.min_area, 1.0),
@@ -53,6 +57,8 @@ class Transform:
 
     def __call__(self, image: Image.Image, draw: int | None) -> Tensor:
         """Returns the image (3, H, W), uint8. Sets the global generators if there is a draw."""
+        if max(image.size) > self._thinnest * min(image.size):
+            image = _middle(image, self._thinnest)
         if draw is None:
             plain: Tensor = self._eval(image)
             return plain
@@ -66,6 +72,14 @@ class Transform:
         if self._erase is not None:  # it writes zeros: bytes wrap around, so that grey is zero
             pixels = self._erase(pixels - _GREY) + _GREY
         return pixels
+
+
+def _middle(image: Image.Image, ratio: int) -> Image.Image:
+    """Returns the middle of a thin image: 1,000,000 x 1 pixels, resized whole, take gigabytes."""
+    width, height = image.size
+    across, down = min(width, ratio * height), min(height, ratio * width)
+    left, top = (width - across) // 2, (height - down) // 2
+    return image.crop((left, top, left + across, top + down))
 
 
 class Mix:

@@ -6,11 +6,13 @@ import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-_UPRIGHT = 1  # EXIF's orientation, of those that say nothing too
+_BITS, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0  # tags of a TIFF; Pillow obeys them of 8 bits
+UPRIGHT = 1  # EXIF's orientation, of those that say nothing too
 _SIXTEEN_BITS = ("PNG", "PPM")  # formats whose whole numbers have 16 bits, whatever Pillow's mode
 
 
@@ -23,21 +25,30 @@ def decode(data: bytes, max_pixels: int) -> Image.Image:
         ValueError: it has more than `max_pixels`, or numbers whose range its file does not say.
         Exception: whatever Pillow raises for files that are broken or no images.
     """
+    return upright(opened(data, max_pixels))[0]
+
+
+def opened(data: bytes, max_pixels: int) -> Image.Image:
+    """Returns the image as it is in its file. Raises as `decode` does."""
     image: Image.Image = Image.open(io.BytesIO(data))
     if image.width * image.height > max_pixels:
         size = f"{image.width:,} x {image.height:,} pixels"
         raise ValueError(f"{size}, more than data.max_pixels={max_pixels}")
+    return image
+
+
+def upright(image: Image.Image) -> tuple[Image.Image, int]:
+    """Returns the image in RGB, 8 bits, turned, and its orientation. Raises as `decode` does."""
     eight = _eight_bits(image)
-    return ImageOps.exif_transpose(eight) if orientation(eight) != _UPRIGHT else eight
+    turned = _orientation(eight)
+    return (eight if turned == UPRIGHT else ImageOps.exif_transpose(eight)), turned
 
 
-def orientation(image: Image.Image) -> int:
-    """Returns EXIF's orientation, 1 to 8; 1, upright, where there is none that can be read."""
-    try:
-        found = image.getexif().get(ExifTags.Base.Orientation, _UPRIGHT)
-    except Exception:  # Pillow raises all kinds on a broken EXIF; viewers show such images upright
-        return _UPRIGHT
-    return found if found in range(1, 9) else _UPRIGHT
+def why(error: Exception) -> str:
+    """Returns the reason why a file could not be read or decoded, on one line."""
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image"
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 @contextmanager
@@ -53,18 +64,36 @@ def quietly() -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS = limit
 
 
+def _orientation(image: Image.Image) -> int:
+    """Returns EXIF's orientation, 1 to 8; 1, upright, where there is none that can be read."""
+    try:
+        found = image.getexif().get(ExifTags.Base.Orientation, UPRIGHT)
+    except Exception:  # Pillow raises all kinds on a broken EXIF; viewers show such images upright
+        return UPRIGHT
+    return found if found in range(1, 9) else UPRIGHT
+
+
 def _eight_bits(image: Image.Image) -> Image.Image:
     """Returns the image in RGB, with its EXIF."""
     mode = image.mode
     if mode.startswith("I;16") or (mode == "I" and image.format in _SIXTEEN_BITS):
-        # Pillow's own conversion clips: all above 255 would be white.
-        grey = (np.asarray(image).astype(np.int32) >> 8).astype(np.uint8)
-        found = Image.fromarray(grey).convert("RGB")
+        found = Image.fromarray(_scaled(image)).convert("RGB")
         found.info = dict(image.info)
         return found
     if mode in ("I", "F"):
-        kind = "whole numbers of 32 bits" if mode == "I" else "floats"
-        raise ValueError(f"mode {mode}, {kind}, of no known range: save it with 8 or 16 bits")
+        kind = "whole numbers" if mode == "I" else "floats"
+        raise ValueError(f"mode {mode}, {kind} of no known range: save it with 8 or 16 bits")
     if "transparency" in image.info:
         image = image.convert("RGBA")
+    if image.mode == "RGB":  # as most are: without a copy
+        image.load()
+        return image
     return image.convert("RGB")
+
+
+def _scaled(image: Image.Image) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Returns the grey image's 12 or 16 bits as 8: Pillow clips, so that all above 255 is white."""
+    tags = getattr(image, "tag_v2", {})  # of a TIFF
+    bits = 12 if tags.get(_BITS) == (12,) else 16
+    grey = (np.asarray(image).astype(np.int32) >> (bits - 8)).astype(np.uint8)
+    return 255 - grey if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO else grey

@@ -6,31 +6,27 @@ run goes on in mid-epoch with any number of them.
 
 from __future__ import annotations
 
-import itertools
 import logging
-import multiprocessing
-import os
-import signal
-import traceback
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from functools import partial
 from typing import Any
 
 import torch
-from PIL import UnidentifiedImageError
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from vitcli.config import DataConfig
 from vitcli.data.augment import Transform, kept_random
-from vitcli.data.decode import decode, quietly
-from vitcli.data.readers import Files, Reader, open_part
-from vitcli.data.source import Batch, DataSource, Order, Part
+from vitcli.data.decode import decode, quietly, why
+from vitcli.data.facts import Fact, of_files
+from vitcli.data.names import some
+from vitcli.data.readers import open_parts
+from vitcli.data.source import AT_ONCE, Batch, DataSource, Files, Order, Part, Reader
 from vitcli.data.subsets import balanced_order
+from vitcli.data.workers import worked
 
 _log = logging.getLogger(__name__)
-_SHARED = "/dev/shm"
-_AHEAD = 2  # batches of a worker that wait: DataLoader's own default
-_PATIENCE_SECONDS = 600.0  # for a batch: of a worker that died, or found no memory later on
 Bad = list[tuple[str, str]]  # names of images that cannot be decoded, and why
 Made = tuple[Tensor, Tensor, Bad]  # bytes, labels
 _Picked = tuple[list[int], list[int] | None]  # positions in a part, and their draws
@@ -74,29 +70,10 @@ class Decoding(DataSource):
 
     def _loaded(self, dataset: Dataset[Made], orders: Iterable[Any]) -> Iterator[Batch]:
         """Yields the batch that `dataset` makes of each order, made by data.workers processes."""
-        workers, orders = self._config.workers, iter(orders)
-        first = list(itertools.islice(orders, 1))
-        if workers and first:
-            height, width = self._config.height_width
-            _check_shared(workers, len(first[0][0]) * 3 * height * width)
-        loader = DataLoader(
-            dataset,
-            batch_size=None,  # an order is a batch
-            sampler=itertools.chain(first, orders),
-            num_workers=workers,
-            timeout=_PATIENCE_SECONDS if workers else 0,
-            multiprocessing_context=_context() if workers else None,
-            collate_fn=_unchanged,
-            pin_memory=self._target.type == "cuda",
-            worker_init_fn=_leave_signals_to_the_parent,
-            generator=torch.Generator(),  # by default it would draw from the global one
-        )
-        try:
-            for made in loader:
-                yield self._finished(made)
-        except Exception as error:
-            traceback.clear_frames(error.__traceback__)  # they keep the workers
-            raise
+        made = worked(dataset, orders, self._config, pin=self._target.type == "cuda")
+        with closing(made):
+            for batch in made:
+                yield self._finished(batch)
 
     def _finished(self, made: Made) -> Batch:
         pixels, labels, bad = made
@@ -114,8 +91,8 @@ class Decoding(DataSource):
         images = torch.empty_like(pixels, dtype=torch.float32)
         # On a CPU an image at a time, in its cache: 0.22 ms for 224 pixels, a batch at once 0.26.
         many = 1 if self._target.type == "cpu" else max(1, len(pixels))
-        for some, out in zip(torch.split(pixels, many), torch.split(images, many), strict=True):
-            out.copy_(some).div_(127.5).sub_(1)
+        for raw, out in zip(torch.split(pixels, many), torch.split(images, many), strict=True):
+            out.copy_(raw).div_(127.5).sub_(1)
         return images, labels.to(self._target, non_blocking=True)
 
 
@@ -130,20 +107,19 @@ class Decoded(Decoding):
         """
         super().__init__(config, device)
         transform = Transform(config)
-        self.parts: dict[Part, _Part] = {
-            "train": _Part(open_part(config, "train"), transform, config.seed, config.size),
-            "val": _Part(open_part(config, "val"), transform, config.seed, config.val_size),
+        sizes: dict[Part, int | None] = {"train": config.size, "val": config.val_size}
+        self.parts = {
+            part: _Part(reader, transform, config.seed, sizes[part])
+            for part, reader in open_parts(config).items()
         }
         for part in self.parts.values():
             self._note(part.reader.notes)
-        self.classes = self.parts["train"].reader.classes
+        train = self.parts["train"].reader
+        self.classes = train.classes.names
         self.num_classes = len(self.classes)
-        highest = max(self.parts["val"].reader.labels)
-        if highest >= self.num_classes:
-            raise ValueError(
-                f"data.path={config.path}: validation has class {highest}, training only "
-                f"{self.num_classes} classes"
-            )
+        if empty := sorted(set(range(self.num_classes)) - set(train.labels)):
+            without = some([self.classes[label] for label in empty])
+            self._note([f"{config.path}: classes without a training image: {without}"])
         if config.num_classes not in (None, self.num_classes):
             raise ValueError(
                 f"data.num_classes={config.num_classes}: {config.name} at {config.path} has "
@@ -181,6 +157,14 @@ class Decoded(Decoding):
         """
         return self._loaded(self.parts[part], map(_picked, orders))
 
+    def facts(self, part: Part) -> Iterator[list[Fact]]:
+        """Yields what there is to know of all images of a part, in order, some at a time."""
+        every = range(len(self.parts[part].rows))
+        some_at_a_time = ((every[i : i + AT_ONCE],) for i in every[::AT_ONCE])
+        return worked(
+            _Facts(self.parts[part], self._config.max_pixels), some_at_a_time, self._config
+        )
+
     def class_names(self) -> list[str] | None:
         """Returns what a person calls each class, in order; None where they are numbers alone."""
         numbers = [str(i) for i in range(self.num_classes)]
@@ -209,6 +193,18 @@ class _Part(Dataset[Made]):
         return pixels, self.labels[[index[i] for i in kept]], bad
 
 
+class _Facts(Dataset[list[Fact]]):
+    """The facts of the images of one part, by their positions."""
+
+    def __init__(self, part: _Part, max_pixels: int) -> None:
+        self._part, self._max_pixels = part, max_pixels
+
+    def __getitem__(self, order: tuple[Sequence[int]]) -> list[Fact]:
+        reader, rows = self._part.reader, self._part.rows[list(order[0])].tolist()
+        files = ((reader.name(row), reader.labels[row], partial(reader.read, row)) for row in rows)
+        return of_files(files, self._max_pixels)
+
+
 def _picked(order: Order) -> _Picked:
     """Returns the order in plain numbers: a tensor would go to a worker as a file to be opened."""
     index, *draw = order
@@ -224,11 +220,8 @@ def decode_all(
         for i, row in enumerate(rows):
             try:
                 image = decode(reader.read(row), transform.max_pixels)
-            except UnidentifiedImageError:
-                bad.append((reader.name(row), "not an image"))
-                continue
             except Exception as error:  # Pillow raises all kinds on broken files
-                bad.append((reader.name(row), str(error) or type(error).__name__))
+                bad.append((reader.name(row), why(error)))
                 continue
             images.append(transform(image, None if draws is None else draws[i]))
             kept.append(i)
@@ -237,40 +230,3 @@ def decode_all(
     # Decoded images are (H, W, 3) in memory: to stack them so takes 14 us each, not 50.
     pixels = torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
     return pixels[: len(kept)], kept, bad
-
-
-def _check_shared(workers: int, batch: int) -> None:
-    """Raises RuntimeError if the workers' batches, of so many bytes each, do not fit into /dev/shm.
-
-    They would wait for room, and this process for them.
-    """
-    if not os.path.isdir(_SHARED):
-        return
-    there = os.statvfs(_SHARED)
-    free, need = there.f_bavail * there.f_frsize, workers * _AHEAD * batch
-    if free < need:
-        raise RuntimeError(
-            f"data.workers={workers}: their batches need {need / 1e6:.3g} MB of {_SHARED}, where "
-            f"{free / 1e6:.3g} MB are free; enlarge it (docker run --shm-size=1g) or data.workers=0"
-        )
-
-
-def _context() -> str:
-    """Returns how workers are started: as this process is told to, else as the system does.
-
-    joblib's workers are told to use a way of joblib's own, which starts no other processes.
-    """
-    there = multiprocessing.get_all_start_methods()  # the system's own first
-    wanted = multiprocessing.get_start_method()
-    return wanted if wanted in there else there[0]
-
-
-def _unchanged(made: Any) -> Any:
-    return made
-
-
-def _leave_signals_to_the_parent(worker: int) -> None:
-    """Ignores what a terminal sends to the whole group: the parent ends the workers, in order."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    torch.set_num_threads(1)

@@ -6,9 +6,9 @@ Images without colours have three equal channels.
 
 from __future__ import annotations
 
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from torchvision.datasets import CIFAR10, CIFAR100, KMNIST, MNIST, FashionMNIST
 
 from vitcli.config import DataConfig
 from vitcli.data.counter import bits, integers
+from vitcli.data.download import fetch
 from vitcli.data.source import Batch, DataSource, Part
 from vitcli.data.subsets import balanced_order
 
@@ -127,19 +128,37 @@ def _files(config: DataConfig, train: bool) -> tuple[Tensor, Tensor, int]:
             f"data.root={config.root}: {folder}/processed is of old versions of torchvision, which "
             "would be read instead of the original files; remove it"
         )
+    root = Path(config.root)
     try:
-        # CIFAR: checks the files against their published sums before it unpickles anything.
-        files = reader(config.root, train=train, download=config.download)
-        pixels, labels = torch.as_tensor(files.data), torch.as_tensor(files.targets)
-        if len(pixels) != len(labels) or not 0 <= labels.min() <= labels.max() < len(files.classes):
-            raise ValueError("images and labels do not belong together")
-    except (URLError, *_BROKEN) as error:
-        if config.download:
-            why = str(error).strip().splitlines() or [type(error).__name__]
-            raise ValueError(f"data.download=true: {config.name}: {why[-1]}") from None
-        raise ValueError(
-            f"data.root={config.root}: {folder}{'/raw' * grey} is not there, or not as published; "
-            "data.download=true fetches it"
-        ) from None
-    pixels = pixels.unsqueeze(1) if grey else pixels.permute(0, 3, 1, 2)
-    return pixels, labels, len(files.classes)
+        return _opened(reader, root, train)
+    except _BROKEN:
+        if not config.download:
+            raise ValueError(
+                f"data.root={root}: {folder}{'/raw' * grey} is not there, or not as published; "
+                "data.download=true fetches it"
+            ) from None
+    try:
+        fetch(reader, root, lambda: _is_there(reader, root, train))
+        return _opened(reader, root, train)
+    except (OSError, HTTPException, *_BROKEN) as error:
+        why = str(error).strip().splitlines() or [type(error).__name__]
+        raise ValueError(f"data.download=true: {config.name}: {why[-1]}") from None
+
+
+def _opened(reader: Any, root: Path, train: bool) -> tuple[Tensor, Tensor, int]:
+    """Returns what `_files` does. Raises one of _BROKEN."""
+    # CIFAR: checks the files against their published sums before it unpickles anything.
+    files = reader(root, train=train)
+    pixels, labels = torch.as_tensor(files.data), torch.as_tensor(files.targets)
+    if len(pixels) != len(labels) or not 0 <= labels.min() <= labels.max() < len(files.classes):
+        raise ValueError("images and labels do not belong together")
+    grey = issubclass(reader, MNIST)
+    return pixels.unsqueeze(1) if grey else pixels.permute(0, 3, 1, 2), labels, len(files.classes)
+
+
+def _is_there(reader: Any, root: Path, train: bool) -> bool:
+    try:
+        _opened(reader, root, train)
+    except _BROKEN:
+        return False
+    return True

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-Label = int | str  # the number of a class, or its name
+from vitcli.data.names import same_form
+
+_MOST_CLASSES = 1_000_000  # a larger number is no class, but somebody's id of an image or a person
 
 
 class Classes:
@@ -22,30 +24,47 @@ class Classes:
     def __init__(
         self, names: Sequence[str] | None, labels: Sequence[Any], where: Callable[[int], str]
     ) -> None:
-        self.is_named = names is not None
+        self._numbered = True  # whether a number stands for a class
         if names is None:
-            _check((i for i, label in enumerate(labels) if not _may_be(label)), labels, where)
-            named = sorted({str(label) for label in labels if not _is_number(label)})
+            self._check((i for i, label in enumerate(labels) if not _may_be(label)), labels, where)
             numbers = [label for label in labels if _is_number(label)]
-            if named and numbers:
+            words = [i for i, label in enumerate(labels) if not _is_number(label)]
+            if words and numbers:
+                first, many = words[0], f"{len(words)} of {len(labels)}"
                 raise ValueError(
-                    f"{where(0)}: labels are names and numbers, {named[0]}, {numbers[0]}"
+                    f"{where(first)} is {labels[first]!r}, a name: {many} labels are names, the "
+                    "others numbers"
                 )
-            self.is_named = bool(named)
+            named = sorted({_name(labels[i]) for i in words})
+            self._numbered = not named
             names = named or [str(i) for i in range(max(numbers, default=-1) + 1)]
         self.names = list(names)
-        self._number = {name: i for i, name in enumerate(self.names)}
+        self._number = {same_form(name): i for i, name in enumerate(self.names)}
 
     def numbers(self, labels: Sequence[Any], where: Callable[[int], str]) -> list[int]:
         """Returns the labels' classes. Raises ValueError as the constructor does."""
         found = [self._found(label) for label in labels]
-        _check((i for i, number in enumerate(found) if number is None), labels, where)
+        wrong = (i for i, number in enumerate(found) if number is None)
+        self._check(wrong, labels, where, f"one of the {len(self.names)} classes")
         return [number for number in found if number is not None]
 
     def _found(self, label: Any) -> int | None:
         if isinstance(label, str | bool):
-            return self._number.get(str(label))
-        return label if _is_number(label) and label < len(self.names) else None
+            return self._number.get(_name(label))
+        known = self._numbered and _is_number(label) and label < len(self.names)
+        return label if known else None
+
+    @staticmethod
+    def _check(
+        wrong: Iterable[int],
+        labels: Sequence[Any],
+        where: Callable[[int], str],
+        wanted: str = "the number or the name of a class",
+    ) -> None:
+        if rows := list(wrong):
+            first = rows[0]
+            many = f" ({len(rows)} of {len(labels)} labels are not)" if len(labels) > 1 else ""
+            raise ValueError(f"{where(first)} {_not_a_class(labels[first], wanted)}{many}")
 
 
 def check_number(label: Any, where: str) -> int:
@@ -59,26 +78,24 @@ def check_number(label: Any, where: str) -> int:
             f"{where} is {label!r}: a stream has numbers of classes only (data.stream=false)"
         )
     if not _is_number(label):
-        raise ValueError(f"{where} {_not_a_class(label)}")
+        raise ValueError(f"{where} {_not_a_class(label, 'the number of a class')}")
     return int(label)
 
 
 def _is_number(label: Any) -> bool:
-    return isinstance(label, int) and not isinstance(label, bool) and label >= 0
+    whole = isinstance(label, int) and not isinstance(label, bool)
+    return whole and 0 <= label < _MOST_CLASSES
 
 
 def _may_be(label: Any) -> bool:
     """Returns whether the label can stand for a class at all."""
-    return isinstance(label, str | bool) or _is_number(label)
+    return isinstance(label, bool) or _is_number(label) or (isinstance(label, str) and label != "")
 
 
-def _check(wrong: Iterable[int], labels: Sequence[Any], where: Callable[[int], str]) -> None:
-    if rows := list(wrong):
-        first = rows[0]
-        many = f" ({len(rows)} of {len(labels)} labels are not)" if len(labels) > 1 else ""
-        raise ValueError(f"{where(first)} {_not_a_class(labels[first])}{many}")
+def _name(label: str | bool) -> str:
+    return same_form(str(label))
 
 
-def _not_a_class(label: Any) -> str:
+def _not_a_class(label: Any, wanted: str) -> str:
     hidden = ", which means that it is hidden" if label == -1 else ""
-    return f"is {label!r}{hidden}, not the number or the name of a class"
+    return f"is {label!r}{hidden}, not {wanted}"

@@ -5,20 +5,30 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Container, Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 # What systems and tools put beside a person's files; names that begin with a dot are of this kind.
 _OF_SYSTEMS = {"__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information"}
 _OF_SYSTEMS |= {"lost+found", "__pycache__", "Thumbs.db", "desktop.ini"}
+_IMAGES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
+_IMAGES |= {".avif", ".ppm", ".pgm", ".pbm", ".pnm"}
 # What may follow a split's name: numbers, `of`, `part`, `shard`, or a hash, after - _ or a dot.
-_NUMBERED = re.compile(r"([-_.]?(\d+|of|(part|shard)[-_]?\d*|[0-9a-f]{8,}))*")
+_NUMBERED = re.compile(r"([-_.]?([0-9a-f]{8,}|\d+|of|(part|shard)[-_]?))*+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _MOST_NAMES = 10
 
 
 def is_data(name: str) -> bool:
     """Returns whether a file or folder of this name was put there as data."""
     return not name.startswith(".") and name not in _OF_SYSTEMS
+
+
+def is_image(name: str) -> bool:
+    """Returns whether a file of this name is an image of a kind that is read."""
+    return os.path.splitext(name)[1].lower() in _IMAGES
 
 
 def same_form(name: str) -> str:
@@ -37,7 +47,8 @@ def not_of_split(
 ) -> list[str]:
     """Returns what to say of files whose names begin like the split's and are not taken."""
     like = [n for n in names if n not in taken and Path(n).name.startswith(split)]
-    return [f"{folder}: left out, not {split} and a number: {some(like)}"] if like else []
+    said = f"{shown(str(folder))}: left out, not {split} and a number: {some(like)}"
+    return [said] if like else []
 
 
 def torchvision_order(names: Iterable[str]) -> list[str]:
@@ -50,9 +61,13 @@ def natural_order(names: Iterable[str]) -> list[str]:
     return sorted(names, key=natural)
 
 
-def natural(name: str) -> list[tuple[int, str]]:
-    """Returns a key that sorts 2 before 10, and B beside b."""
-    return [(int(s), "") if s.isdecimal() else (-1, s) for s in re.split(r"(\d+)", name.lower())]
+def natural(name: str) -> tuple[list[tuple[int, str]], str]:
+    """Returns a key that sorts 2 before 10, and B beside b; the name itself decides between 1, 01.
+
+    Without that, an order would be the one in which the file system lists them.
+    """
+    parts = re.split(r"(\d+)", name.lower())
+    return [(int(s), "") if s.isdecimal() else (-1, s) for s in parts], name
 
 
 ORDERS: dict[str, Callable[[Iterable[str]], list[str]]] = {
@@ -61,21 +76,49 @@ ORDERS: dict[str, Callable[[Iterable[str]], list[str]]] = {
 }
 
 
-def walk(folder: Path) -> tuple[list[str], list[str]]:
-    """Returns the files below a folder, by their paths from there, and what is no data.
+class Walked(NamedTuple):
+    """What is below a folder, by paths from there."""
 
-    Links to folders are followed. What is no data is named by its own path; what lies in such a
-    folder is not looked at.
+    files: list[str]
+    systems: list[str]  # what is no data by its name; what lies in such a folder is not looked at
+    odd: list[str]  # links that lead nowhere, or to a folder that they lie in; pipes and the like
+
+
+def walk(folder: Path) -> Walked:
+    """Returns what is below a folder. Links to other folders are followed.
+
+    Raises:
+        OSError: a folder cannot be read.
     """
-    files: list[str] = []
-    left: list[str] = []
-    for at, folders, names in os.walk(folder, followlinks=True):
-        below = os.path.relpath(at, folder)
-        for kind in (folders, names):
-            left += [os.path.normpath(os.path.join(below, n)) for n in kind if not is_data(n)]
-        folders[:] = [n for n in folders if is_data(n)]
-        files += [os.path.normpath(os.path.join(below, n)) for n in names if is_data(n)]
-    return files, left
+    found = Walked([], [], [])
+    _walk(folder, "", (), found)
+    return found
+
+
+def _walk(folder: Path, below: str, above: tuple[tuple[int, int], ...], found: Walked) -> None:
+    """Adds to `found` what is in folder/below; `above` are the folders that this one lies in."""
+    at = os.stat(folder / below)
+    above = (*above, (at.st_dev, at.st_ino))
+    with os.scandir(folder / below) as entries:
+        for entry in entries:
+            name = os.path.join(below, entry.name)
+            if not is_data(entry.name):
+                found.systems.append(name)
+            elif entry.is_dir():
+                there = entry.stat()
+                if entry.is_symlink() and (there.st_dev, there.st_ino) in above:
+                    found.odd.append(name)
+                else:
+                    _walk(folder, name, above, found)
+            elif entry.is_file() or (entry.is_symlink() and is_image(name)):  # to be found broken
+                found.files.append(name)
+            else:
+                found.odd.append(name)
+
+
+def folders(folder: Path) -> list[str]:
+    """Returns the names of the folders in this one that are data, sorted."""
+    return sorted(p.name for p in folder.iterdir() if p.is_dir() and is_data(p.name))
 
 
 def some(names: Sequence[str]) -> str:
@@ -84,6 +127,16 @@ def some(names: Sequence[str]) -> str:
     return ", ".join(map(shown, names[:_MOST_NAMES])) + more
 
 
+def counted(kinds: Counter[str]) -> str:
+    """Returns the kinds with their counts, as `some` does, the most frequent ones first."""
+    ordered = sorted(kinds.items(), key=lambda kind: (-kind[1], kind[0]))
+    return some([f"{kind} ({count:,})" for kind, count in ordered])
+
+
 def shown(name: str) -> str:
-    """Returns a file's name with the bytes that are no UTF-8 escaped, as \\xe9."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    """Returns a file's name on one line: control characters, and bytes that are no UTF-8, escaped.
+
+    As \\n and \\xe9.
+    """
+    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)

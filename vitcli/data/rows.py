@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vitcli.config import DataConfig
+from vitcli.data.divided import HINT, refuse_second
 from vitcli.data.labels import Classes
 from vitcli.data.names import natural, not_of_split, of_split, some, walk
 from vitcli.data.source import Part
@@ -16,14 +17,13 @@ _BUILDERS = {".parquet": "parquet", ".arrow": "arrow", ".tar": "webdataset"}  # 
 class HuggingFaceReader:
     """One split of what `open_rows` finds."""
 
-    def __init__(self, config: DataConfig, part: Part) -> None:
-        """Opens the split; from the Hub only if data.download.
+    def __init__(self, config: DataConfig, part: Part, classes: Classes | None) -> None:
+        """Opens the split, from the Hub only if data.download; without `classes` finds these too.
 
         Raises:
             ValueError: there is no such data set, split or column, or `datasets` is not installed.
         """
         rows = open_rows(config, part)
-        train = rows if part == "train" else open_rows(config, "train")  # it says the classes
         image, label = config.columns
         self._split = config.splits[part == "val"]
         self.notes = left_out(config, self._split)
@@ -31,23 +31,19 @@ class HuggingFaceReader:
         def said(row: int) -> str:
             return f"data.path={config.path}: {self._split}[{row}]: {label}"
 
-        def names(of: Any) -> list[str] | None:
-            return getattr(of.features[label], "names", None)
-
-        labels, own = list(rows[label]), names(rows)
-        known = Classes(names(train), train[label], said)
-        if own is not None and own != known.names:
+        labels, own = list(rows[label]), getattr(rows.features[label], "names", None)
+        self.classes = classes or Classes(own, labels, said)
+        if own is not None and own != self.classes.names:
             self.notes.append(
                 f"{self._split} lists its classes otherwise than {config.splits[0]}: taken by name"
             )
-            labels = [own[i] if 0 <= i < len(own) else i for i in labels]
-        self.labels, self.classes = known.numbers(labels, said), known.names
+            labels = [own[i] if i in range(len(own)) else i for i in labels]
+        self.labels = self.classes.numbers(labels, said)
         self._images, self._column = rows.select_columns([image]), image
 
     def read(self, row: int) -> bytes:
         """Returns the image's file."""
-        image = self._images[row][self._column]
-        return bytes(image["bytes"] or Path(image["path"]).read_bytes())
+        return bytes_of(self._images[row][self._column])
 
     def name(self, row: int) -> str:
         """Returns the split and the row."""
@@ -61,50 +57,92 @@ def open_rows(config: DataConfig, part: Part) -> Any:
     Hub; data.splits and data.columns name its splits and columns.
 
     Raises:
-        ValueError: there is no such data set, split or column, or `datasets` is not installed.
+        ValueError: there is no such data set, split or column, it is damaged, or `datasets` is not
+            installed.
     """
-    try:
-        import datasets
-    except ImportError:
-        raise ValueError("data.name=hfds needs datasets: pip install 'vitcli[data]'") from None
     path, split = str(config.path), config.splits[part == "val"]
-    options = {"cache_dir": config.root, "streaming": config.stream}
+    if not Path(path).is_dir() and not config.download:
+        raise ValueError(
+            f"data.path={path}: no such folder; data.download=true looks for it on the Hub"
+        )
+    files = split_files(config, split)[0] if _has_files(path) else []
     try:
-        if not Path(path).is_dir():
-            if not config.download:
-                raise ValueError(
-                    f"data.path={path}: no such folder; data.download=true looks for it on the Hub"
-                )
-            found = datasets.load_dataset(path, **options)
-        elif _is_saved(Path(path)):
-            found = datasets.load_from_disk(path)
-        else:
-            files = [str(file) for file in split_files(config, split)[0]]
-            kind = _BUILDERS[Path(files[0]).suffix]
-            found = datasets.load_dataset(kind, data_files={split: files}, **options)
-    except FileNotFoundError as error:
-        raise ValueError(f"data.path={path}: {str(error).splitlines()[0]}") from None
+        found = _load(config, split, files)
+    except Exception as error:  # all kinds, of datasets, pyarrow and the network
+        raise ValueError(f"data.path={path}: {first_line(error)}") from None
+    if config.val_share is not None and not isinstance(found, dict):
+        found = {split: found}  # saved as one
     if not isinstance(found, dict) or split not in found:
         have = ", ".join(found) if isinstance(found, dict) else "none"
-        raise ValueError(f"data.splits={config.splits}: {path} has no split {split}, but {have}")
-    rows = found[split]
+        raise ValueError(
+            f"data.splits={config.splits}: {path} has no split {split}, but {have}; {HINT}"
+        )
+    if config.val_share is not None and (config.splits[1] in found or _has_second(config)):
+        refuse_second(config, config.splits[1])
+    rows, image = found[split], config.columns[0]
     for column in config.columns:
         if column not in (rows.column_names or []):
             have = ", ".join(rows.column_names or ["none that is known"])
             raise ValueError(f"data.columns={config.columns}: {path} has {have}")
-    image = config.columns[0]
-    return rows.select_columns(config.columns).cast_column(image, datasets.Image(decode=False))
+    try:
+        undecoded = _datasets().Image(decode=False)
+        return rows.select_columns(config.columns).cast_column(image, undecoded)
+    except Exception as error:
+        why = first_line(error)
+        raise ValueError(f"data.path={path}: {image} are no images ({why})") from None
+
+
+def _load(config: DataConfig, split: str, files: list[Path]) -> Any:
+    """Returns what `datasets` makes of the files, or of the set at data.path."""
+    options = {"cache_dir": config.root, "streaming": config.stream}
+    if files:
+        paths = {split: [str(file) for file in files]}
+        kind = _BUILDERS[files[0].suffix]
+        return _datasets().load_dataset(kind, data_files=paths, **options)
+    if Path(str(config.path)).is_dir():
+        return _datasets().load_from_disk(config.path)
+    return _datasets().load_dataset(config.path, **options)
+
+
+def _datasets() -> Any:
+    try:
+        import datasets
+    except ImportError:
+        raise ValueError("data.name=hfds needs datasets: pip install 'vitcli[data]'") from None
+    return datasets
+
+
+def first_line(error: Exception) -> str:
+    """Returns what an error says: of one that only tells of another, what that one says."""
+    said = str(error.__cause__ or error).strip().splitlines()
+    return said[0] if said else type(error).__name__
+
+
+def bytes_of(image: Any) -> bytes:
+    """Returns the file of a row's image. Raises ValueError: there is none; OSError: of its path."""
+    if image is None or (image["bytes"] is None and image["path"] is None):
+        raise ValueError("no image in this row")
+    data = image["bytes"]
+    return Path(image["path"]).read_bytes() if data is None else bytes(data)
 
 
 def left_out(config: DataConfig, split: str) -> list[str]:
     """Returns what `open_rows` leaves out of a folder of files."""
+    return split_files(config, split)[1] if _has_files(str(config.path)) else []
+
+
+def _has_files(path: str) -> bool:
+    """Returns whether data.path is a folder of files, and none that was saved by `datasets`."""
+    saved = any((Path(path) / name).exists() for name in ("dataset_dict.json", "state.json"))
+    return Path(path).is_dir() and not saved
+
+
+def _has_second(config: DataConfig) -> bool:
+    """Returns whether a folder of files has some of the second split."""
     folder = Path(str(config.path))
-    return split_files(config, split)[1] if folder.is_dir() and not _is_saved(folder) else []
-
-
-def _is_saved(folder: Path) -> bool:
-    """Returns whether the folder was saved by `datasets`."""
-    return any((folder / name).exists() for name in ("dataset_dict.json", "state.json"))
+    names = walk(folder).files if _has_files(str(folder)) else []
+    second = config.splits[1]
+    return any(Path(n).suffix in _BUILDERS and _place(n, second) is not None for n in names)
 
 
 def split_files(config: DataConfig, split: str) -> tuple[list[Path], list[str]]:
@@ -117,14 +155,14 @@ def split_files(config: DataConfig, split: str) -> tuple[list[Path], list[str]]:
         ValueError: there are none, or of several kinds, or in several folders.
     """
     folder = Path(str(config.path))
-    found, _ = walk(folder)
-    rows = [name for name in sorted(found, key=natural) if Path(name).suffix in _BUILDERS]
+    found = sorted(walk(folder).files, key=natural)
+    rows = [name for name in found if Path(name).suffix in _BUILDERS]
     placed = {name: place for name in rows if (place := _place(name, split)) is not None}
     if len({Path(name).suffix for name in placed}) != 1:
         have = f"; there are {some(rows)}" if rows else ""
         raise ValueError(
             f"data.path={folder}: not saved by datasets, and no files {split}-<number> of one "
-            f"kind: {', '.join(_BUILDERS)}{have}"
+            f"kind: {', '.join(_BUILDERS)}{have}; {HINT}"
         )
     if len(places := sorted(set(placed.values()))) > 1:
         raise ValueError(

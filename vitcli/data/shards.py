@@ -6,18 +6,44 @@ import json
 import re
 import tarfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from vitcli.config import DataConfig
+from vitcli.data.divided import HINT, refuse_second
 from vitcli.data.labels import Classes
-from vitcli.data.names import is_data, natural, not_of_split, of_split, some
+from vitcli.data.names import (
+    counted,
+    is_data,
+    is_image,
+    natural,
+    not_of_split,
+    of_split,
+    same_form,
+    shown,
+    some,
+)
 from vitcli.data.source import Part
 
 _T = TypeVar("_T")
 _NONE = object()
-_IMAGES = ("jpg", "jpeg", "png", "webp", "ppm", "pgm")
+_PADDING = 20_480  # bytes: more than the zeros that tar writes at the end of a file
+_NUMBER = re.compile(r"[-+]?\d+(\.\d*)?(e[-+]?\d+)?|nan|-?inf", re.IGNORECASE)
+
+
+class Member(tarfile.TarInfo):
+    """A member of a shard; what begins as none is an error, where tarfile would end in silence."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """Returns the member whose header this is. Raises tarfile.ReadError if it is none."""
+        try:
+            return super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            if len(buf) == tarfile.BLOCKSIZE and not any(buf):  # the end
+                raise
+            raise tarfile.ReadError(f"cut off or damaged ({error})") from None
 
 
 class ShardReader:
@@ -28,8 +54,12 @@ class ShardReader:
     read in any order.
     """
 
-    def __init__(self, config: DataConfig, part: Part) -> None:
-        """Lists the samples. Raises ValueError if there are none, or one has no class."""
+    def __init__(self, config: DataConfig, part: Part, classes: Classes | None) -> None:
+        """Lists the samples of a part; the training part, without `classes`, finds these too.
+
+        Raises:
+            ValueError: there are no samples, or one has no class.
+        """
         folder, split = Path(str(config.path)), config.splits[part == "val"]
         if "://" in str(config.path):
             raise ValueError(
@@ -37,20 +67,20 @@ class ShardReader:
                 "few-shot evaluation needs files"
             )
         self._shards, self.notes = find_shards(folder, split)
+        if config.val_share is not None and has_shards(folder, config.splits[1]):
+            refuse_second(config, f"{config.splits[1]}-<number>.tar")
         self._images: list[tuple[int, int, int, str]] = []  # shard, offset, bytes, name
         labels: list[Any] = []
         unused: Counter[str] = Counter()
         for number, shard in enumerate(self._shards):
             labels += self._list(number, shard, unused)
+        said = said_unused(f"{folder}/{split}", unused)
         if not self._images:
-            raise ValueError(f"data.path={folder}: no images in {split}-<number>.tar")
-        self.notes += said_unused(f"{folder}/{split}", unused)
-        names = None
-        if part == "val" and any(isinstance(label, str) for label in labels):
-            names = ShardReader(config, "train").classes
-        known = Classes(names, labels, self._said)
-        self.labels = known.numbers(labels, self._said)
-        self.classes: list[str] = known.names
+            why = "".join(f"; {line}" for line in said)
+            raise ValueError(f"data.path={folder}: no images in {split}-<number>.tar{why}")
+        self.notes += said
+        self.classes = classes or Classes(None, labels, self._said)
+        self.labels = self.classes.numbers(labels, self._said)
 
     def read(self, row: int) -> bytes:
         """Returns the image's file."""
@@ -62,7 +92,7 @@ class ShardReader:
     def name(self, row: int) -> str:
         """Returns the shard and the file in it."""
         shard, _, _, name = self._images[row]
-        return f"{self._shards[shard].name}/{name}"
+        return shown(f"{self._shards[shard].name}/{name}")
 
     def _said(self, row: int) -> str:
         return f"{self._shards[self._images[row][0]].parent}/{self.name(row)}: its class"
@@ -75,7 +105,7 @@ class ShardReader:
 
         labels = []
         try:
-            with tarfile.open(shard, "r:") as tar:
+            with tarfile.open(shard, "r:", tarinfo=Member) as tar:
                 for image, label in samples(tar, place, unused):
                     labels.append(label)
                     self._images.append(image)
@@ -90,13 +120,18 @@ def find_shards(folder: Path, split: str) -> tuple[list[Path], list[str]]:
     Raises:
         ValueError: there are none.
     """
-    names = folder.iterdir() if folder.is_dir() else ()
-    tars = sorted((p.name for p in names if p.suffix == ".tar" and is_data(p.name)), key=natural)
-    shards = [name for name in tars if of_split(name, split)]
+    names = sorted((p.name for p in folder.iterdir()), key=natural) if folder.is_dir() else []
+    files = [name for name in names if is_data(name)]
+    shards = [name for name in files if name.endswith(".tar") and of_split(name, split)]
     if not shards:
-        have = f"; there are {some(tars)}" if tars else ""
-        raise ValueError(f"data.path={folder}: no shards {split}-<number>.tar{have}")
-    return [folder / name for name in shards], not_of_split(folder, tars, shards, split)
+        have = f"; there are {some(files)}" if files else ""
+        raise ValueError(f"data.path={folder}: no shards {split}-<number>.tar{have}; {HINT}")
+    return [folder / name for name in shards], not_of_split(folder, files, shards, split)
+
+
+def has_shards(folder: Path, split: str) -> bool:
+    """Returns whether the folder has <split>-<number>.tar."""
+    return any(p.suffix == ".tar" and of_split(p.name, split) for p in folder.iterdir())
 
 
 def samples(
@@ -107,42 +142,62 @@ def samples(
     """Yields what `take` makes of each image, and its label as it is written.
 
     Members that are no part of a sample are counted in `unused`, by what follows the first dot of
-    their names. Raises ValueError for an image without a label.
+    their names.
+
+    Raises:
+        ValueError: an image has no label, or two that differ.
+        tarfile.TarError: the file is cut off or damaged, or two archives were put into one.
     """
     labels: dict[str, Any] = {}
     images: dict[str, tuple[_T, str]] = {}
+    last: tuple[str, Any] = "", None  # sample that was yielded, and its label
     for member in tar:
         folder, _, base = member.name.rpartition("/")
         key, _, kind = base.partition(".")
-        key = f"{folder}/{key}"
+        key, kind = same_form(f"{folder}/{key}"), kind.lower()
         if member.isdir():
             continue
-        if not is_data(base) or not member.isreg():
+        if not member.isreg():
             unused["links" if member.islnk() or member.issym() else base] += 1
-        elif kind.lower() in _IMAGES and key not in images:
+        elif not all(is_data(name) for name in member.name.split("/") if name not in (".", "..")):
+            unused[base] += 1
+        elif is_image(base) and "." not in kind and key not in images and key != last[0]:
             images[key] = take(tar, member), member.name
-        elif kind in ("cls", "json") and (label := _label(tar.extractfile(member), kind)) != _NONE:
-            labels[key] = label
+        elif kind in ("cls", "json") and (label := _label(tar, member, kind)) != _NONE:
+            other = last[1] if key == last[0] else labels.get(key, _NONE)
+            if other not in (_NONE, label):
+                raise ValueError(f"{shown(member.name)}: class {label!r}, and {other!r} beside it")
+            labels |= {key: label} if key != last[0] else {}
         else:
             unused[f".{kind}"] += 1
         if key in images and key in labels:
-            yield images.pop(key)[0], labels.pop(key)
+            last = key, labels.pop(key)
+            yield images.pop(key)[0], last[1]
+    if tar.fileobj is not None and tar.fileobj.read(_PADDING).strip(b"\0"):
+        raise tarfile.ReadError("there is more after its end: two archives in one file")
     if labels:
         unused["labels without an image"] += len(labels)
     for _, name in images.values():
-        raise ValueError(f"{name} has no class in .cls, nor as label in .json")
+        raise ValueError(f"{shown(name)} has no class in .cls, nor as label in .json")
 
 
-def said_unused(where: str, unused: Mapping[str, int]) -> list[str]:
+def said_unused(where: str, unused: Counter[str]) -> list[str]:
     """Returns what to say of the members of shards that were not used."""
-    kinds = some([f"{kind} ({count})" for kind, count in sorted(unused.items())])
-    return [f"{where}: {sum(unused.values())} members that are not used: {kinds}"] if unused else []
+    if not unused:
+        return []
+    return [f"{where}: {sum(unused.values()):,} members that are not used: {counted(unused)}"]
 
 
-def _label(file: Any, kind: str) -> Any:
+def _label(tar: tarfile.TarFile, member: tarfile.TarInfo, kind: str) -> Any:
     """Returns the label in a .cls, a number or a name, or in a .json; _NONE: there is none."""
-    text = file.read().decode().strip()
-    if kind == "cls":
-        return int(text) if re.fullmatch(r"-?\d+", text) else text
-    found = json.loads(text)
+    file = tar.extractfile(member)
+    assert file is not None  # a regular file
+    try:
+        text = file.read().decode().strip()
+        if kind == "cls":
+            whole = re.fullmatch(r"[-+]?\d+", text)
+            return int(text) if whole else float(text) if _NUMBER.fullmatch(text) else text
+        found = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{shown(member.name)}: {error}") from None
     return found.get("label", _NONE) if isinstance(found, dict) else _NONE

@@ -8,8 +8,11 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor
 
+from vitcli.data.facts import Fact, of_pixels
+from vitcli.data.labels import Classes
 from vitcli.data.order import batch_draw, batch_index
 
+AT_ONCE = 64  # images whose facts are found together
 Part = Literal["train", "val"]
 Batch = tuple[Tensor, Tensor]
 Order = tuple[Tensor, ...]  # what a batch is made of: (index,) or what `order` returns, each (B,)
@@ -54,6 +57,15 @@ class DataSource(Protocol):
         fetch = self.train_batch if part == "train" else self.val_batch
         return (fetch(*order) for order in orders)
 
+    def facts(self, part: Part) -> Iterator[list[Fact]]:
+        """Yields what there is to know of all images of a part, in order, some at a time."""
+        size = self.train_size if part == "train" else self.val_size
+        for index in torch.split(torch.arange(size, device=self.device), AT_ONCE):
+            images, labels = (self.train_batch if part == "train" else self.val_batch)(index)
+            pixels = ((images + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1)
+            names = [f"{part}[{i}]" for i in index.tolist()]
+            yield of_pixels(names, labels.tolist(), pixels.contiguous().cpu().numpy())
+
     def skipped(self) -> dict[str, str]:
         """Returns the images that could not be decoded so far, and why."""
         return {}
@@ -73,3 +85,23 @@ class DataSource(Protocol):
     def class_names(self) -> list[str] | None:
         """Returns what a person calls each class, in order; None where they are numbers alone."""
         return None
+
+
+class Files(Protocol):
+    """Encoded images by position."""
+
+    def read(self, row: int) -> bytes:
+        """Returns the image's file."""
+        ...
+
+    def name(self, row: int) -> str:
+        """Returns what a person finds the image by."""
+        ...
+
+
+class Reader(Files, Protocol):
+    """One part's encoded images and their labels. Processes may hold copies of it."""
+
+    classes: Classes  # of the training part
+    labels: list[int]  # of each image, a position in `classes.names`
+    notes: list[str]  # what was left out or assumed, a line each

@@ -17,9 +17,11 @@ from torch.utils.data import Dataset
 from vitcli.config import DataConfig
 from vitcli.data.augment import Transform
 from vitcli.data.decoded import Decoding, Made, decode_all
+from vitcli.data.facts import Fact, of_files
 from vitcli.data.order import stream_order
-from vitcli.data.source import Batch, Order, Part
+from vitcli.data.source import AT_ONCE, Batch, Order, Part
 from vitcli.data.streams import Encoded, Stream, open_stream
+from vitcli.data.workers import worked
 
 _BUFFER = 1000  # images that wait to be drawn from; 100 MB of ImageNet
 _Files = tuple[list[Encoded], list[int] | None]  # of a batch, and its draws, if it has any
@@ -93,6 +95,12 @@ class Streamed(Decoding):
         """
         return self._loaded(self._decode, self._read(part, orders))
 
+    def facts(self, part: Part) -> Iterator[list[Fact]]:
+        """Yields what there is to know of all images of a part, in order, some at a time."""
+        size = self.train_size if part == "train" else self.val_size
+        orders = ((index,) for index in torch.split(torch.arange(size), AT_ONCE))
+        return worked(_Facts(self._config.max_pixels), self._read(part, orders), self._config)
+
     def class_names(self) -> list[str] | None:
         """Returns what a person calls each class, in order; None where they are numbers alone."""
         return self._streams["train"].classes
@@ -144,8 +152,9 @@ class Streamed(Decoding):
             raise self._error(key, "null", f"does not say how many, set data.{key}")
         if known is not None and wanted is not None and wanted > known:
             raise self._error(key, wanted, f"has {known}")
-        found = wanted or known
-        assert found is not None
+        found = known if wanted is None else wanted
+        if not found:
+            raise self._error(key, found, "has no images")
         return found
 
     def _error(self, key: str, value: object, what: str) -> ValueError:
@@ -177,6 +186,17 @@ class _Decode(Dataset[Made]):
         rows = range(len(files))
         pixels, kept, bad = decode_all(_InMemory(files), rows, draws, self._transform)
         return pixels, torch.tensor([file.label for file in files])[kept], bad
+
+
+class _Facts(Dataset[list[Fact]]):
+    """The facts of a batch's files."""
+
+    def __init__(self, max_pixels: int) -> None:
+        self._max_pixels = max_pixels
+
+    def __getitem__(self, order: _Files) -> list[Fact]:
+        files = ((file.name, file.label, lambda data=file.data: data) for file in order[0])
+        return of_files(files, self._max_pixels)
 
 
 class _InMemory:

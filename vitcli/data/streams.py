@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import tarfile
 from collections import Counter
@@ -13,10 +14,12 @@ from urllib.request import urlopen
 
 from vitcli.config import DataConfig
 from vitcli.data.labels import check_number
-from vitcli.data.rows import left_out, open_rows, split_files
-from vitcli.data.shards import find_shards, said_unused, samples
+from vitcli.data.names import shown
+from vitcli.data.rows import first_line, left_out, open_rows, split_files
+from vitcli.data.shards import Member, find_shards, said_unused, samples
 from vitcli.data.source import Part
 
+_log = logging.getLogger(__name__)
 _RANGES = 64  # that a saved data set is cut into, to be shuffled like shards
 _SECONDS = 60  # that a server may be silent
 
@@ -53,6 +56,7 @@ class HuggingFaceStream:
         """Opens the split. Raises ValueError as `open_rows` does."""
         self._rows, self._split = open_rows(config, part), config.splits[part == "val"]
         self._columns, self.notes = config.columns, left_out(config, self._split)
+        self._where = f"{config.path}: {self._split}"
         label = self._rows.features[config.columns[1]]
         self.classes: list[str] | None = getattr(label, "names", None)
         self.size: int | None
@@ -66,19 +70,31 @@ class HuggingFaceStream:
             self.shards = self._rows.num_shards
 
     def read(self, shard: int) -> Iterator[Encoded]:
-        """Yields a shard's images; their names are split[row], or split[shard:row]."""
+        """Yields a shard's images; their names are split[row], or split[shard:row].
+
+        Raises:
+            OSError: the shard is damaged.
+            ValueError: an image has no class.
+        """
         import fsspec
 
-        rows, first = self._shard(shard)
         of_shard = "" if self._random_access else f"{shard}:"
-        for row, columns in enumerate(rows, first):
-            image, label = (columns[name] for name in self._columns)
+        for row, (image, label) in self._read(shard):
             name = f"{self._split}[{of_shard}{row}]"
             data = image["bytes"] if image else b""  # no image: counted as one that is broken
             if data is None:
                 with fsspec.open(image["path"], "rb") as file:
                     data = file.read()
             yield Encoded(data, check_number(label, f"{name}: {self._columns[1]}"), name)
+
+    def _read(self, shard: int) -> Iterator[tuple[int, tuple[Any, Any]]]:
+        """Yields a shard's rows, and their numbers. Raises OSError for what `datasets` raises."""
+        try:
+            rows, first = self._shard(shard)
+            for row, columns in enumerate(rows, first):
+                yield row, tuple(columns[name] for name in self._columns)
+        except Exception as error:  # all kinds, of datasets, pyarrow and the network
+            raise OSError(f"{self._where}, shard {shard}: {first_line(error)}") from error
 
     def _shard(self, shard: int) -> tuple[Any, int]:
         """Returns a shard's rows, and the number of the first."""
@@ -127,15 +143,26 @@ class ShardStream:
         shard_name = place.rpartition("/")[2]
         unused: Counter[str] = Counter()
         try:
-            with _opened(place) as file, tarfile.open(fileobj=file, mode="r|") as tar:
+            with (
+                _opened(place) as file,
+                tarfile.open(fileobj=file, mode="r|", tarinfo=Member) as tar,
+            ):
                 for (data, name), label in samples(tar, _taken, unused):
-                    where = f"{shard_name}/{name}"
+                    where = shown(f"{shard_name}/{name}")
                     yield Encoded(data, check_number(label, f"{where}: its class"), where)
-            self._unused[place] = unused
         except ValueError as error:
             raise ValueError(f"{place}: {error}") from None
         except (OSError, HTTPException, tarfile.TarError) as error:
             raise OSError(f"{place}: {error}") from error
+        finally:  # also where no more of the shard is wanted
+            self._keep(place, unused)
+
+    def _keep(self, place: str, unused: Counter[str]) -> None:
+        """Keeps what of a shard was not used, for the notes; logs that of the first one."""
+        if not any(self._unused.values()):
+            for line in said_unused(shown(place), unused):
+                _log.warning("%s", line)
+        self._unused[place] = unused
 
 
 def open_stream(config: DataConfig, part: Part) -> Stream:
@@ -161,7 +188,10 @@ def _parquet_size(config: DataConfig, split: str) -> int | None:
     files = split_files(config, split)[0] if Path(str(config.path)).is_dir() else []
     if not files or files[0].suffix != ".parquet":
         return None
-    return sum(int(parquet.read_metadata(file).num_rows) for file in files)
+    try:
+        return sum(int(parquet.read_metadata(file).num_rows) for file in files)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{config.path}: {split}: {first_line(error)}") from None
 
 
 def _opened(place: str) -> Any:

@@ -11,6 +11,7 @@ from vitcli.evals.fewshot import FewShot
 from vitcli.evals.real import RealLabels
 from vitcli.evals.shifts import Shifts
 from vitcli.evals.zero_shot import ZeroShot
+from vitcli.plugins import EVALS, load
 from vitcli.schema import Metric
 
 if TYPE_CHECKING:
@@ -18,16 +19,21 @@ if TYPE_CHECKING:
 
     from vitcli.data import DataSource
 
-__all__ = ["EVALUATORS", "Evaluator", "build_evals", "measure", "metrics_of"]
+__all__ = ["EVALUATORS", "Evaluator", "build_evals", "evaluators_of", "measure", "metrics_of"]
 
-# All there are; one of your own is added by appending it.
+# Ours; another package has its own in the group of entry points `vitcli.evals`.
 EVALUATORS: list[type[Evaluator]] = [Classification, RealLabels, FewShot, ZeroShot, Shifts]
+
+
+def evaluators_of(config: RunConfig) -> list[type[Evaluator]]:
+    """Returns our evaluators and those that `evals.own` names. Raises ValueError: there is none."""
+    return [*EVALUATORS, *(load(EVALS, name) for name in config.evals.own)]
 
 
 def metrics_of(config: RunConfig) -> dict[str, Metric]:
     """Returns what is measured on a run of this config, by name."""
     found: dict[str, Metric] = {}
-    for kind in EVALUATORS:
+    for kind in evaluators_of(config):
         found |= kind.metrics(config)
     return found
 
@@ -39,4 +45,4 @@ def build_evals(config: RunConfig, data: DataSource, device: torch.device) -> li
         ValueError: evals.l2 or evals.shots does not suit the downstream data, data.real_labels not
             the validation images, or evals.zero_shot not the source.
     """
-    return [one for kind in EVALUATORS for one in kind.build(config, data, device)]
+    return [one for kind in evaluators_of(config) for one in kind.build(config, data, device)]

@@ -31,6 +31,8 @@ class Classification(Evaluator):
     train/loss.
     """
 
+    uses_head = True
+
     def __init__(self, data: DataSource, device: torch.device) -> None:
         self._data, self._device = data, device
 

@@ -24,6 +24,10 @@ class Evaluator(Protocol):
     Its three class methods say, of a run's config, what it will yield and what that costs.
     """
 
+    # It reads the model's logits as the data's classes: `vitcli eval` leaves it out where the head
+    # has another number of them.
+    uses_head: bool = False
+
     @classmethod
     def metrics(cls, config: RunConfig) -> dict[str, Metric]:
         """Returns all that a run of this config is given by it, by name; nothing if not asked."""

@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from vitcli.data import Batch, DataSource, Part
 
+_NO_FLOAT64 = ("mps",)  # devices
 BATCH = 250  # images; on a CPU, 500 of them take a BiT nano 1.15 times as long each
 
 
@@ -34,6 +35,11 @@ def inference(model: nn.Module, device: torch.device) -> Iterator[None]:
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+def exact(values: Tensor) -> Tensor:
+    """Returns the values in float64, on the CPU where their device has none."""
+    return (values.cpu() if values.device.type in _NO_FLOAT64 else values).double()
 
 
 def batches(data: DataSource, part: Part, most: int | None = None) -> Iterator[Batch]:
@@ -70,6 +76,8 @@ def scores(
             among += float(best.sum())
             loss += float(cross_entropy(logits, labels, reduction="sum"))
             seen += len(labels)
+    if not seen:
+        raise ValueError(f"data.max_bad: none of the {part} images could be decoded")
     return Scores(right / seen, among / seen, loss / seen)
 
 

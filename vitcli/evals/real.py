@@ -5,7 +5,6 @@ Source: Beyer et al. 2020, "Are we done with ImageNet?" (arXiv 2006.07159).
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from vitcli.config import RunConfig
 from vitcli.evals.evaluator import Evaluator
+from vitcli.files import read_json
 from vitcli.schema import Metric
 from vitcli.sets import sizes
 
@@ -26,16 +26,25 @@ if TYPE_CHECKING:
 _NUMBERED = re.compile(r"ILSVRC2012_val_(\d{8})\.")
 
 
+def _numbers(value: Any) -> bool:
+    return isinstance(value, list) and all(type(each) is int for each in value)
+
+
 class RealLabels(Evaluator):
     """Yields val/real: how often the first guess is one of an image's labels, where it has any."""
+
+    uses_head = True
 
     def __init__(self, data: Decoded, path: Path, device: torch.device) -> None:
         """Reads the labels. Raises ValueError if the file has none for one of the images."""
         self._data, self._device = data, device
         try:
-            labels = json.loads(path.read_text())
+            labels = read_json(path)
         except (OSError, ValueError) as error:
-            raise ValueError(f"data.real_labels={path}: {error}") from None
+            why = str(error).removeprefix(f"{path}: ")
+            raise ValueError(f"data.real_labels={path}: {why}") from None
+        if not isinstance(labels, list) or not all(map(_numbers, labels)):
+            raise ValueError(f"data.real_labels={path}: not a list of lists of class numbers")
         self._labels: dict[str, list[int]] = {}
         for name in data.names("val"):
             number = _NUMBERED.search(name)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from vitcli.data import DataSource
 from vitcli.data.counter import bits
-from vitcli.evals.inference import BATCH, batches
+from vitcli.evals.inference import BATCH, batches, exact
 
 _STREAM = 0xFE35  # of this module's random numbers; draw d has the d-th from here
 _BIAS = 100.0  # the constant feature; at this size, the penalty on its weight is next to nothing
@@ -36,8 +36,8 @@ class Probe:
     def top1(self, features: _Features) -> dict[int, list[float]]:
         """Returns each draw's top-1 on the validation images, by the number of shots."""
         labels, needed, train = self._supports(features)
-        tested = [(features(images).double(), of) for images, of in batches(self._data, "val")]
-        test, answers = (torch.cat(column) for column in zip(*tested, strict=True))
+        seen = [(exact(features(images)), of) for images, of in batches(self._data, "val")]
+        test, answers = (torch.cat(column).to(train.device) for column in zip(*seen, strict=True))
         found = {}
         for shots in self._shots:
             rows = draw_supports(labels, shots, self._draws, self._seed)
@@ -52,8 +52,8 @@ class Probe:
         fewest = int(counts.min())
         if max(self._shots) > fewest:
             raise ValueError(
-                f"evals.shots={self._shots}: {self._name} has "
-                f"at most {fewest} training images in each class"
+                f"evals.shots={self._shots}: the smallest class of {self._name} has "
+                f"{fewest} training images"
             )
 
     def _supports(self, features: _Features) -> tuple[Tensor, Tensor, Tensor]:
@@ -69,14 +69,15 @@ class Probe:
             chunks = torch.split(needed, BATCH)
             made = self._data.batches("train", ((chunk,) for chunk in chunks))
             for chunk, (images, _) in zip(chunks, made, strict=True):
-                found.append(features(images).double())
+                found.append(exact(features(images)))
                 if len(images) < len(chunk):
                     one_by_one = (
                         (row, self._data.train_batch(row)) for row in torch.split(chunk, 1)
                     )
                     bad += [row for row, (image, _) in one_by_one if not len(image)]
             if not bad:
-                return labels, needed, torch.cat(found)
+                exactly = torch.cat(found)
+                return labels.to(exactly.device), needed.to(exactly.device), exactly
             labels[torch.cat(bad)] = -1
             self._check(labels)
 

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vitcli.evals.inference import exact
+
 _DIRECTIONS = ((-2, 1), (-2, -1), (-1, 1), (-1, -1))  # axis, sign
 _CONSTANT = 1e-10  # a feature of less variance says nothing, and is left out
 _Seen = tuple[Tensor, Tensor, Tensor]  # map (B, C, h, w), pooled (B, D), both float64, class (B,)
@@ -47,7 +49,7 @@ def _look(model: Any, images: Tensor) -> _Seen:
     guess = model.forward_head(features).argmax(-1)
     if features.ndim == 3:  # a ViT's tokens: the patches' in their places
         features = features[:, model.num_prefix_tokens :].mT.unflatten(-1, model.grid_size)
-    return features.double(), pooled.double(), guess
+    return exact(features), exact(pooled), guess
 
 
 def _compare(still: _Seen, moved: _Seen, axis: int, cells: float) -> tuple[float, float, float]:
@@ -55,7 +57,7 @@ def _compare(still: _Seen, moved: _Seen, axis: int, cells: float) -> tuple[float
     expected, found = _overlap(still[0], moved[0], axis, cells)
     error = _in_variances((found - expected).square(), still[0], (0, 2, 3))
     invariance = _in_variances((moved[1] - still[1]).square(), still[1], (0,))
-    return (moved[2] == still[2]).double().mean().item(), error, invariance
+    return exact(moved[2] == still[2]).mean().item(), error, invariance
 
 
 def _overlap(still: Tensor, moved: Tensor, axis: int, cells: float) -> tuple[Tensor, Tensor]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from torch import nn
 
 from vitcli.config import RunConfig
-from vitcli.model_rules import validate_model
+from vitcli.model_rules import FAMILIES, validate_model
 from vitcli.models.vit import VisionTransformer
+from vitcli.plugins import MODELS, load
 
 
 def build_model(config: RunConfig, img_size: tuple[int, int], num_classes: int) -> nn.Module:
@@ -23,10 +24,13 @@ def build_model(config: RunConfig, img_size: tuple[int, int], num_classes: int) 
     """
     validate_model(config, img_size)
     model = config.model
+    if model.family not in FAMILIES:
+        built: nn.Module = load(MODELS, model.family)(config, img_size, num_classes)
+        return built
     if model.family == "resnet":
         from vitcli.models.resnet import build_bit  # with timm, which takes seconds to import
 
-        net: nn.Module = build_bit(model.layers, model.width, model.root, num_classes)
+        net: nn.Module = build_bit(model.layers, model.width, model.root, model.groups, num_classes)
         return net
     return VisionTransformer(
         model,

@@ -38,7 +38,8 @@ class PatchEmbed(nn.Module):
         if stem.layers:
             from vitcli.models.resnet import build_backbone  # with timm: seconds, so not above
 
-            backbone = build_backbone(stem.layers[str(patch_size)], stem.width, stem.root)
+            layers = stem.layers[str(patch_size)]
+            backbone = build_backbone(layers, stem.width, stem.root, stem.groups)
             self.backbone, channels = backbone, backbone.num_features
             self.patch_size = patch_size // backbone_stride(stem, patch_size)
         self.proj = nn.Conv2d(channels, embed_dim, self.patch_size, stride=self.patch_size)
@@ -145,8 +146,8 @@ class VisionTransformer(nn.Module):
 
     The head is zero at first, so every logit is. Dropout follows every dense layer but qkv and the
     head's, and the first sum with the position embedding. With `model.pool=gap` there is no class
-    token: the representation is the mean of the normed patch tokens, as in the official code (timm
-    norms the mean).
+    token: the representation is the mean of the normed patch tokens, as in the official code; with
+    `model.fc_norm` it is the norm of their mean, as in timm.
 
     Args:
         img_size: height and width of the images, in pixels.
@@ -177,7 +178,7 @@ class VisionTransformer(nn.Module):
     ) -> None:
         super().__init__()
         self.recompute = recompute
-        dim, patch, has_class = model.embed_dim, model.patch_size, model.pool == "token"
+        dim, patch, has_class = model.embed_dim, model.patch_size, model.has_class_token
         self.embed_dim = dim
         self.pool = model.pool
         self.pos_emb = pos_emb
@@ -199,12 +200,15 @@ class VisionTransformer(nn.Module):
             self.register_buffer("rel_pos_index", index_NN, persistent=False)
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(Block(model, dropout) for _ in range(model.depth))
-        self.norm = nn.LayerNorm(dim, model.norm_eps)
+        norm = nn.LayerNorm(dim, model.norm_eps)
+        self.norm = nn.Identity() if model.fc_norm else norm
+        self.fc_norm = norm if model.fc_norm else nn.Identity()
         self.pre_logits: nn.Module = nn.Identity()
         if model.head_hidden:
-            hidden = nn.Linear(dim, dim)
+            hidden = nn.Linear(dim, model.head_hidden_dim or dim)
             _lecun_normal(hidden)
             self.pre_logits = nn.Sequential(OrderedDict(fc=hidden, act=nn.Tanh()))
+            dim = hidden.out_features
         self.head: nn.Module = nn.Identity()
         if num_classes:
             self.head = nn.Linear(dim, num_classes)
@@ -216,7 +220,7 @@ class VisionTransformer(nn.Module):
         return self.forward_head(self.forward_features(images))
 
     def forward_features(self, images: Tensor) -> Tensor:
-        """Returns the normed tokens (B, N, D) of images (B, 3, H, W), a class token first."""
+        """Returns the tokens (B, N, D) of images, a class token first, normed but for fc_norm."""
         x_BND = self.patch_embed(images)
         if self.cls_token is not None:
             x_BND = torch.cat((self.cls_token.expand(len(x_BND), -1, -1), x_BND), 1)
@@ -234,9 +238,9 @@ class VisionTransformer(nn.Module):
         return y_BND
 
     def forward_head(self, x_BND: Tensor, pre_logits: bool = False) -> Tensor:
-        """Returns the logits (B, K) of normed tokens, or the (B, D) that they are linear in."""
-        x_BD = x_BND.mean(1) if self.pool == "gap" else x_BND[:, 0]
-        y: Tensor = self.pre_logits(x_BD)
+        """Returns the logits (B, K) of these tokens, or the (B, D) that they are linear in."""
+        x_BD = x_BND[:, 0] if self.pool == "token" else x_BND[:, self.num_prefix_tokens :].mean(1)
+        y: Tensor = self.pre_logits(self.fc_norm(x_BD))
         return y if pre_logits else self.head(y)
 
     def _added_tables(self) -> Sequence[Tensor | None]:

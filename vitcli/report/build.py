@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+
+from markupsafe import Markup
 
 from vitcli.analysis.results import Results, load
 from vitcli.analysis.rows import to_csv
 from vitcli.analysis.verdicts import Verdict, judge
 from vitcli.files import write_bytes, write_record, write_text
+from vitcli.output import console, plain
 from vitcli.report import bars, curves, forest, losses, style
 from vitcli.report.content import NO_CLAIM, VerdictLine, about, content, lines
 from vitcli.report.render import inline, render
@@ -26,6 +29,17 @@ _COLOURS = {
     "not judged": "dim",
 }  # fmt: skip
 _FORMATS = {"main": ("svg", "png", "pdf"), "forest": ("svg",), "losses": ("svg",)}
+_REFRESH = Markup('<meta http-equiv="refresh" content="10">')
+_LIVE, _STOPPED = "This page loads itself anew every ten seconds.", "It is not running any more."
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The figures of a page: by stem their SVG, their captions, and how many runs they are of."""
+
+    svgs: dict[str, Markup]
+    captions: dict[str, str]
+    finished: int
 
 
 @dataclass(frozen=True)
@@ -51,6 +65,37 @@ def write_report(study_dir: Path, runs_dir: Path) -> Path:
     return study_dir
 
 
+def write_live(
+    results: Results, study_dir: Path, runs_dir: Path, drawn: Figures | None, draw: bool
+) -> Figures | None:
+    """Writes report.html alone, of a study that still runs; returns the figures in it.
+
+    Args:
+        drawn: the figures of an earlier call, shown where there are to be no new ones.
+        draw: make new ones: a second of work, all else takes some hundredths.
+    """
+    verdicts = judge(results)
+    if draw:
+        captions, kinds = _draw(results, verdicts, runs_dir, dict.fromkeys(_FORMATS, ("svg",)))
+        drawn = Figures(_inlined(captions, kinds), captions, results.finished)
+    of = f" Its figures are of the first {drawn.finished}." if drawn else " Its figures follow."
+    said = (
+        f"This study is running: {results.finished} of {len(results.runs)} runs have a result."
+        f"{'' if drawn and drawn.finished == results.finished else of} "
+        f"Written at {time.strftime('%H:%M:%S')}. {_LIVE}"
+    )
+    figures = drawn or Figures({}, {}, 0)
+    _write_page(results, verdicts, study_dir / "report", figures, said)
+    return drawn
+
+
+def end_live(study_dir: Path) -> None:
+    """Has a page of `write_live` load itself anew no more: nobody writes it again."""
+    path = study_dir / "report" / "report.html"
+    if path.exists() and _REFRESH in (text := path.read_text("utf-8")):
+        write_text(path, text.replace(_REFRESH, "", 1).replace(_LIVE, _STOPPED, 1))
+
+
 def write_index(outputs: Path) -> list[Listed]:
     """Writes every study's report, then `studies/index.html`; returns its list.
 
@@ -62,11 +107,11 @@ def write_index(outputs: Path) -> list[Listed]:
         folder = plan.parent
         try:
             results = load(folder, runs_dir)
+            verdicts = judge(results)
         except ValueError as error:
             problem = str(error).replace(f"{folder}/", "")
             listed.append(Listed(folder.name, problem=problem))
             continue
-        verdicts = judge(results)
         _write(results, verdicts, folder / "report", runs_dir)
         printed = lines(results, verdicts)
         listed.append(Listed(folder.name, results.study.title, about(results), printed))
@@ -79,63 +124,85 @@ def write_index(outputs: Path) -> list[Listed]:
 
 def show(study_dir: Path) -> None:
     """Prints the table, the verdicts and where the report is; the runs lie in `../../runs`."""
-    from rich.console import Console
     from rich.padding import Padding
     from rich.text import Text
 
-    results, console = load(study_dir, study_dir.parent.parent / "runs"), Console()
-    console.print(terminal(table(results, results.study.metric), results.study.title), "")
+    results, out = load(study_dir, study_dir.parent.parent / "runs"), console()
+    out.print(terminal(table(results, results.study.metric), results.study.title), "")
     for verdict in judge(results):
         word = (f"{verdict.word}: ", f"bold {_COLOURS[verdict.word]}")
-        console.print(Text.assemble(word, verdict.claim.statement))
+        out.print(Text.assemble(word, verdict.claim.statement))
         said = " ".join([verdict.reason, *verdict.notes])
-        console.print(Padding(Text(said, "dim"), (0, 0, 1, 2)))
-    console.print(Text(str(study_dir / "report" / "report.html")), soft_wrap=True)
+        out.print(Padding(Text(said, "dim"), (0, 0, 1, 2)))
+    out.print(Text(str(study_dir / "report" / "report.html")), soft_wrap=True)
 
 
 def show_index(listed: list[Listed], outputs: Path) -> None:
     """Prints every study's claims with their verdicts, and where the index is."""
-    from rich.console import Console
     from rich.text import Text
 
-    console = Console()
+    out = console()
     for one in listed:
-        console.print(Text(one.folder, "bold"))
+        out.print(Text(one.folder, "bold"))
         if not one.verdicts:
-            console.print(Text(f"  {one.problem or NO_CLAIM}"))
+            out.print(Text(f"  {one.problem or NO_CLAIM}"))
         for line in one.verdicts:
             word = (f"  {line.word}: ", _COLOURS[line.word])
-            console.print(Text.assemble(word, line.statement, (f" {line.sentence}", "dim")))
-    console.print(Text(str(outputs / "studies" / "index.html")), soft_wrap=True)
+            out.print(Text.assemble(word, line.statement, (f" {line.sentence}", "dim")))
+    out.print(Text(str(outputs / "studies" / "index.html")), soft_wrap=True)
 
 
 def _write(results: Results, verdicts: list[Verdict], out: Path, runs_dir: Path) -> None:
+    captions, drawn = _draw(results, verdicts, runs_dir, _FORMATS)
+    for stem, kinds in drawn.items():
+        for kind, data in kinds.items():
+            write_bytes(out / "figures" / f"{stem}.{kind}", data)
+    svgs = _inlined(captions, drawn)
+    page = _write_page(results, verdicts, out, Figures(svgs, captions, results.finished))
+    write_text(out / "report.md", re.sub(r"\n{3,}", "\n\n", render("report.md", page=page)))
+    write_text(out / "table.tex", render("table.tex", page=page))
+    write_text(out / "runs.csv", to_csv(results))
+    write_record(out / "claims.json", _claims_json(results, verdicts))
+
+
+def _write_page(
+    results: Results,
+    verdicts: list[Verdict],
+    out: Path,
+    figures: Figures,
+    running: str = "",
+) -> dict[str, Any]:
+    """Writes report.html, of a study that runs with a line on that; returns its content."""
+    page = content(results, verdicts, figures.captions)
+    refresh = _REFRESH if running else ""
+    html = render("report.html", page=page, svgs=figures.svgs, running=running, refresh=refresh)
+    write_text(out / "report.html", html)
+    return page
+
+
+def _draw(
+    results: Results, verdicts: list[Verdict], runs_dir: Path, formats: Mapping[str, Sequence[str]]
+) -> tuple[dict[str, str], dict[str, dict[str, bytes]]]:
+    """Returns the figures' captions by stem, and the figures by stem and format."""
     study, logs = results.study, losses.read(results, runs_dir)
     rows = ", ".join(row.label for row in study.rows.values())
     over = study.x.label if study.x else ", ".join(c.label for c in study.columns.values())
     label = study.of_metric(study.metric).label
-    figures = {"main": f"{label[:1].upper()}{label[1:]} of {rows}, over {over}"}
+    captions = {"main": f"{label[:1].upper()}{label[1:]} of {rows}, over {over}"}
     draws: dict[str, Callable[[], Figure]] = {
         "main": lambda: (curves if study.x else bars).draw(results),
         "forest": lambda: forest.draw(sized),
         "losses": lambda: losses.draw(results, logs),
     }
     if sized := [verdict for verdict in verdicts if verdict.size]:
-        figures["forest"] = "Effects of all claims against the sizes that matter"
+        captions["forest"] = "Effects of all claims against the sizes that matter"
     if logs:
-        figures["losses"] = f"Training losses of all runs of {rows}"
-    svgs = {}
-    for stem, caption in figures.items():
-        drawn = style.save(draws[stem], _FORMATS[stem])
-        for kind, data in drawn.items():
-            write_bytes(out / "figures" / f"{stem}.{kind}", data)
-        svgs[stem] = inline(drawn["svg"], f"{stem}-", caption)
-    page = content(results, verdicts, figures)
-    write_text(out / "report.html", render("report.html", page=page, svgs=svgs))
-    write_text(out / "report.md", re.sub(r"\n{3,}", "\n\n", render("report.md", page=page)))
-    write_text(out / "table.tex", render("table.tex", page=page))
-    write_text(out / "runs.csv", to_csv(results))
-    write_record(out / "claims.json", _claims_json(results, verdicts))
+        captions["losses"] = f"Training losses of all runs of {rows}"
+    return captions, {stem: style.save(draws[stem], formats[stem]) for stem in captions}
+
+
+def _inlined(captions: dict[str, str], drawn: dict[str, dict[str, bytes]]) -> dict[str, Markup]:
+    return {stem: inline(drawn[stem]["svg"], f"{stem}-", text) for stem, text in captions.items()}
 
 
 def _claims_json(results: Results, verdicts: list[Verdict]) -> dict[str, Any]:
@@ -144,8 +211,8 @@ def _claims_json(results: Results, verdicts: list[Verdict]) -> dict[str, Any]:
     for verdict in verdicts:
         pairs = [
             {
-                **{key: _plain(value) for key, value in vars(pair).items() if key != "estimate"},
-                "effect": _plain(pair.effect),
+                **{key: value for key, value in vars(pair).items() if key != "estimate"},
+                "effect": pair.effect,
                 "numbers": [] if pair.estimate is None else pair.estimate.numbers.tolist(),
             }
             for pair in verdict.pairs
@@ -154,11 +221,5 @@ def _claims_json(results: Results, verdicts: list[Verdict]) -> dict[str, Any]:
         facts |= {"p_for": verdict.p_for, "p_against": verdict.p_against}
         facts |= {"verdict": facts.pop("word"), "decisive": verdict.pairs.index(verdict.decisive)}
         claims.append({"id": verdict.claim.id, **facts})
-    return {"study": study.name, "scale": study.scale, "metric": study.metric, "claims": claims}
-
-
-def _plain(value: Any) -> Any:
-    """Returns a value without what JSON has not: infinities are null."""
-    if isinstance(value, tuple):
-        return [_plain(each) for each in value]
-    return None if isinstance(value, float) and math.isinf(value) else value
+    found = {"study": study.name, "scale": study.scale, "metric": study.metric, "claims": claims}
+    return cast(dict[str, Any], plain(found))

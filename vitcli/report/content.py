@@ -66,10 +66,9 @@ def content(results: Results, verdicts: list[Verdict], figures: dict[str, str]) 
 
 def about(results: Results) -> str:
     """Returns which study this is, at which scale, what it measures, and how much is done."""
-    study, runs = results.study, results.runs.values()
-    done = sum(run.state == "done" for run in runs)
-    label = study.of_metric(study.metric).label
-    return f"Study {study.name}, scale {study.scale}: {label}. {done} of {len(runs)} runs finished."
+    study, label = results.study, results.study.of_metric(results.study.metric).label
+    done = f"{results.finished} of {len(results.runs)} runs finished"
+    return f"Study {study.name}, scale {study.scale}: {label}. {done}."
 
 
 def lines(results: Results, verdicts: list[Verdict]) -> list[VerdictLine]:
@@ -89,7 +88,7 @@ def _line(verdict: Verdict, x: str) -> VerdictLine:
     said = [f"Tested: {verdict.tested}", verdict.reason, *verdict.notes]
     said += [f"Without training: {verdict.nulls}."] if verdict.nulls else []
     said += [f"Failed: {verdict.touched}."] if verdict.touched else []
-    said += [f"{needs(verdict)}."] if verdict.word == "undecided" else []
+    said += [f"{needs(verdict)}."] if verdict.word == "undecided" and not pair.problem else []
     return VerdictLine(
         claim.id,
         verdict.word,

@@ -34,7 +34,8 @@ def render(template: str, **values: object) -> str:
 
 def escape_markdown(text: str) -> str:
     """Returns `text` on one line, with what markdown (or its html) would read as markup escaped."""
-    return re.sub(r"([\\`*_\[\]<>|~$&])", r"\\\1", " ".join(text.split()))
+    escaped = re.sub(r"([\\`*_\[\]<>|~$&])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"^(\d{0,9})([#+.)-])(?=[#-]*( |$))", r"\1\\\2", escaped)  # # 1. - ---
 
 
 def escape_latex(text: str) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import statistics
-import sys
 import threading
+import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,11 +16,13 @@ from rich.table import Table
 from rich.text import Text
 
 from vitcli.analysis.results import Results, load
+from vitcli.output import console, moves
 from vitcli.progress import duration
 from vitcli.records import Run
 from vitcli.schema import Study
 
 REFRESH_SECONDS = 0.5
+_REST = 50  # times as long as a look at all runs took: 2 % of a core, also of a thousand runs
 _STYLES = {
     "done": "green", "running": "cyan", "failed": "bold red", "lost": "red",
     "unreadable": "bold red", "interrupted": "yellow", "queued": "blue", "planned": "dim",
@@ -71,6 +74,24 @@ def board(folder: Path) -> Group:
     return Group(table, *errors, *notes, Text(summary(list(runs.values()))))
 
 
+def as_answer(folder: Path) -> dict[str, object]:
+    """Returns the board for programs; a run that two cells share is listed for each."""
+    results = _results(folder)
+    study, runs = results.study, results.runs
+    listed = [
+        {
+            "cell": name, "run": run.id, "state": run.state, "error": run.error,
+            "value": run.value(study.metric),  # null without one
+            "wall_s": run.wall_s, "status": run.status,
+        }
+        for name, its in rows(study)
+        for run in (runs[each] for each in its)
+    ]  # fmt: skip
+    counts = Counter(run.state for run in runs.values())
+    about = {"study": study.name, "scale": study.scale, "folder": folder, "metric": study.metric}
+    return {**about, "states": counts, "runs": listed}
+
+
 def summary(runs: list[Run]) -> str:
     """Returns the line below the board: runs by state, and the time left if that can be known."""
     counts = {s: sum(run.state == s for run in runs) for s in _STYLES}
@@ -90,8 +111,9 @@ def summary(runs: list[Run]) -> str:
 @contextmanager
 def watch(folder: Path) -> Iterator[None]:
     """Shows the board while the block runs: live at a terminal, a line a finished run elsewhere."""
-    if sys.stdout.isatty():
-        with Live(get_renderable=lambda: board(folder), refresh_per_second=1 / REFRESH_SECONDS):
+    if moves():
+        each = 1 / REFRESH_SECONDS
+        with Live(get_renderable=lambda: board(folder), refresh_per_second=each, console=console()):
             yield
         return
     done = threading.Event()
@@ -107,10 +129,12 @@ def watch(folder: Path) -> Iterator[None]:
 def _follow_lines(folder: Path, done: threading.Event) -> None:
     ended = ("done", "failed")
     seen = {name for name, run in states(folder).items() if run.state in ended}
-    last = False
+    last, pause = False, REFRESH_SECONDS
     while not last:
-        last = done.wait(REFRESH_SECONDS)
+        last = done.wait(pause)
+        began = time.thread_time()
         results = _results(folder)
+        pause = max(REFRESH_SECONDS, _REST * (time.thread_time() - began))
         for name, run in results.runs.items():
             if run.state in ended and name not in seen:
                 seen.add(name)

@@ -92,7 +92,10 @@ def refuse(study: Study, overrides: Sequence[str]) -> None:
             raise ValueError(f"{override}: {study.name} fine-tunes no runs of its own")
         if key in (of_source if prefix else varied):
             given = override.split("=")[0].lstrip("+~")
-            raise ValueError(f"{override}: {given} is what {study.name} varies, it can't be fixed")
+            instead = " (seeds=5, or seeds=[7,8], chooses the seeds)" if key == "seed" else ""
+            raise ValueError(
+                f"{override}: {given} is what {study.name} varies, it can't be fixed{instead}"
+            )
         if key in ("finetune.source", "finetune.weights"):
             raise ValueError(f"{override}: a study fine-tunes the runs of its own `source` alone")
         if not prefix and study.source is not None and key.split(".")[0] in OF_SOURCE:

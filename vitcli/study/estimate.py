@@ -16,7 +16,7 @@ from rich.text import Text
 
 from vitcli.analysis.results import read_results
 from vitcli.config import FinetuneConfig, RunConfig
-from vitcli.evals import EVALUATORS
+from vitcli.evals import evaluators_of
 from vitcli.memory import needed
 from vitcli.perf import train_flops
 from vitcli.progress import duration
@@ -34,6 +34,62 @@ class Cost:
     flops: float
 
 
+@dataclass(frozen=True)
+class CellCost:
+    """What a cell, or a source, costs: each run, and its runs together.
+
+    Attributes:
+        training_flops, flops: of one run; the latter with its evaluations.
+        memory_bytes: of each process; None: not asked for, or not known.
+        seconds: of the runs to go, one after the other; None: no speed is known.
+    """
+
+    cell: str
+    parameters: int
+    training_flops: float
+    flops: float
+    memory_bytes: float | None
+    runs: int
+    done: int
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a plan costs, for the FLOP/s `given` and so many processes a run."""
+
+    plan: Plan
+    cells: list[CellCost]
+    given: float | None
+    processes: int | None
+
+    @property
+    def runs_to_go(self) -> int:
+        """Returns how many runs are without a result."""
+        return sum(cell.runs - cell.done for cell in self.cells)
+
+    @property
+    def flops_to_go(self) -> float:
+        """Returns the FLOPs of the runs to go, evaluations included."""
+        return sum((cell.runs - cell.done) * cell.flops for cell in self.cells)
+
+    @property
+    def seconds(self) -> float | None:
+        """Returns the seconds of the runs to go, one after the other; None if one is not known."""
+        known = [cell.seconds for cell in self.cells if cell.seconds is not None]
+        return sum(known) if len(known) == len(self.cells) else None
+
+    def answer(self) -> dict[str, object]:
+        """Returns the estimate for programs."""
+        study = self.plan.study
+        return {
+            "study": study.name, "scale": study.scale, "folder": self.plan.folder,
+            "runs": len(self.plan.configs), "runs_to_go": self.runs_to_go,
+            "flops_to_go": self.flops_to_go, "seconds": self.seconds,
+            "processes": self.processes, "cells": self.cells,
+        }  # fmt: skip
+
+
 def cost(config: RunConfig) -> Cost:
     """Returns what a run costs; evaluations as far as their numbers of images are known.
 
@@ -44,7 +100,7 @@ def cost(config: RunConfig) -> Cost:
     one = replace(config.train, steps=1, images=None, epochs=None)
     _, step = train_flops(replace(config, train=one, finetune=FinetuneConfig()))
     forward = step / config.train.batch_size / 3  # a training step is three of these
-    images = sum(kind.images(config) for kind in EVALUATORS)
+    images = sum(kind.images(config) for kind in evaluators_of(config))
     return Cost(parameters, training, training + images * forward)
 
 
@@ -69,56 +125,69 @@ def given_speed(overrides: Sequence[str]) -> tuple[float | None, list[str]]:
 
 def estimate(
     plan: Plan, given: float | None = None, timed: bool = False, processes: int | None = None
-) -> Group:
-    """Returns the plan as a table: a row a source and a cell, with its cost and its runs.
-
-    Trains nothing and needs no data.
+) -> Estimate:
+    """Returns what the plan costs: a row a source and a cell. Trains nothing and needs no data.
 
     Args:
         given: FLOP/s of the device to estimate for; else, what finished runs did.
         timed: time a few steps of each model whose speed is not known otherwise.
-        processes: that train a run together; None: no memory is shown.
+        processes: that train a run together; None: no memory is known.
     """
-    study, large = plan.study, plan.study.scale == "paper"
+    seen = {} if given else _seen(plan)
+    todo, counted, of_cells = set(missing(plan)), set[str](), list[CellCost]()
+    for name, its in rows(plan.study):
+        runs = [run for run in its if run not in counted]  # of another cell too: counted there
+        counted |= set(runs)
+        first, left = plan.configs[its[0]], sum(run in todo for run in runs)
+        of_run = cost(first)
+        speed = given or (_speed(first, seen, timed) if left else 1.0)
+        seconds = None if speed is None else left * of_run.flops / speed
+        bytes_ = _memory(first, processes, plan.study.scale != "laptop") if processes else None
+        done = len(runs) - left
+        costs = (of_run.parameters, of_run.training, of_run.flops, bytes_)
+        of_cells.append(CellCost(name, *costs, len(runs), done, seconds))
+    return Estimate(plan, of_cells, given, processes)
+
+
+def shown(found: Estimate) -> Group:
+    """Returns the estimate as a table with lines below it, to be printed."""
+    study, large = found.plan.study, found.plan.study.scale == "paper"
     table = Table(title=f"{study.title} ({study.scale})", title_justify="left")
     table.add_column("cell", no_wrap=True)
     amount = "exaFLOPs a run" if large else "FLOPs a run"
-    memory = [] if processes is None else ["memory"]
+    memory = ["memory"] if found.processes else []
     for heading in ("parameters", amount, *memory, "runs", "done", "to go"):
         table.add_column(heading, justify="right", no_wrap=True)
-    seen = {} if given else _seen(plan)
-    todo, counted, flops, seconds = set(missing(plan)), set[str](), 0.0, list[float | None]()
-    for name, its in rows(study):
-        runs = [run for run in its if run not in counted]  # of another cell too: counted there
-        counted |= set(runs)
-        of_run, left = cost(plan.configs[its[0]]), sum(run in todo for run in runs)
-        speed = given or (_speed(plan.configs[its[0]], seen, timed) if left else 1.0)
-        seconds.append(None if speed is None else left * of_run.flops / speed)
-        flops += left * of_run.flops
-        size = f"{of_run.training / 1e18:,.4g}" if large else f"{of_run.training:.3g}"
-        to_go = "?" if seconds[-1] is None else duration(seconds[-1])
-        counts = (str(len(runs)), str(len(runs) - left))
-        on_gpu, first = study.scale != "laptop", plan.configs[its[0]]
-        needs = [_memory(first, processes, on_gpu)] if processes else []
-        table.add_row(name, f"{of_run.parameters:,}", size, *needs, *counts, to_go)
+    for cell in found.cells:
+        training = cell.training_flops
+        size = f"{training / 1e18:,.4g}" if large else f"{training:.3g}"
+        needs = [_bytes(cell.memory_bytes)] if found.processes else []
+        to_go = "?" if cell.seconds is None else duration(cell.seconds)
+        counts = (str(cell.runs), str(cell.done))
+        table.add_row(cell.cell, f"{cell.parameters:,}", size, *needs, *counts, to_go)
     lines = [study.setting]
-    if processes:
-        lines.append(f"memory of a process, {processes} a run, to train a ViT; not of a ResNet")
-    lines.append(f"{len(todo)} of {len(plan.configs)} runs to go")
-    if todo:
-        lines[-1] += f": {flops:.3g} FLOPs, evaluations included"
-        lines.append(_total(plan, seconds, given))
+    if found.processes:
+        lines.append(
+            f"memory of a process, {found.processes} a run, to train a ViT; not of a ResNet"
+        )
+    lines.append(f"{found.runs_to_go} of {len(found.plan.configs)} runs to go")
+    if found.runs_to_go:
+        lines[-1] += f": {found.flops_to_go:.3g} FLOPs, evaluations included"
+        lines.append(_total(found))
     return Group(table, *map(Text, lines))
 
 
-def _memory(config: RunConfig, processes: int, on_gpu: bool) -> str:
-    """Returns what each process needs to train, as far as it is written out (memory.py)."""
+def _memory(config: RunConfig, processes: int, on_gpu: bool) -> float | None:
+    """Returns the bytes each process needs to train, as far as it is written out (memory.py)."""
     bf16 = config.train.precision == "bf16" or (config.train.precision == "auto" and on_gpu)
     micro = -(-config.train.batch_size // (config.train.accumulate * processes))
-    bytes_ = needed(config, micro, processes, bf16)
-    if bytes_ is None:
+    return needed(config, micro, processes, bf16)
+
+
+def _bytes(count: float | None) -> str:
+    if count is None:
         return "--"
-    return f"{bytes_ / 1e9:.3g} GB" if bytes_ >= 1e9 else f"{bytes_ / 1e6:.0f} MB"
+    return f"{count / 1e9:.3g} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
 def _seen(plan: Plan) -> dict[str, float]:
@@ -148,13 +217,16 @@ def _kind(config: RunConfig) -> str:
     return repr((config.model, config.stem, config.pos_emb, config.data.height_width))
 
 
-def _total(plan: Plan, seconds: Sequence[float | None], given: float | None) -> str:
-    known = [each for each in seconds if each is not None]
-    if len(known) < len(seconds):
+def _total(found: Estimate) -> str:
+    if found.seconds is None:
         return f"time not known: --time times a few steps of each model; {SPEED}=1.5e14: elsewhere"
-    if given is not None:
-        hours = f", {sum(known) / 3600:,.4g} GPU-hours" if plan.study.scale == "paper" else ""
-        return f"at {given:.3g} FLOP/s about {duration(sum(known))} one after the other{hours}"
-    parallel = at_once(plan, len(plan.configs))
+    if found.given is not None:
+        large = found.plan.study.scale == "paper"
+        hours = f", {found.seconds / 3600:,.4g} GPU-hours" if large else ""
+        time = f"{duration(found.seconds)} one after the other{hours}"
+        return f"at {found.given:.3g} FLOP/s about {time}"
+    parallel = at_once(found.plan, len(found.plan.configs))
     by = "by finished runs and timed steps"
-    return f"about {duration(sum(known) / parallel)}, {parallel} at a time on this machine ({by})"
+    return (
+        f"about {duration(found.seconds / parallel)}, {parallel} at a time on this machine ({by})"
+    )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from vitcli import paper
 from vitcli.analysis.axes import AXES
-from vitcli.compose import conf_dir, one_line_errors, prepare
-from vitcli.config import choose, nearest
-from vitcli.schema import SCALES, Axis, Cell, Study
+from vitcli.catalog import studies
+from vitcli.choices import SCALES, choose, nearest
+from vitcli.compose import prepare
+from vitcli.schema import Axis, Cell, Study
+from vitcli.with_hydra import check_config_dir, read_yaml
+from vitcli.words import as_typed
 
 OF_SOURCE = ("model", "pos_emb", "stem")  # what a fine-tuned run has from its source
 
@@ -24,17 +27,16 @@ def read_study(
     Raises:
         ValueError: naming the studies or scales there are, or the file and its mistake.
     """
-    folders = [folder / "study" for folder in (config_dir, conf_dir()) if folder is not None]
-    paths = {
-        p.stem.replace("_", "-"): p for folder in folders for p in sorted(folder.glob("*.yaml"))
-    }
+    check_config_dir(config_dir)
+    paths = studies(config_dir)
     if name not in paths:
         raise ValueError(f"no study '{name}': choose from {', '.join(paths)}{nearest(name, paths)}")
     try:
-        study = Study.from_file(_laid_over(_load(paths[name]), paths))
+        study = Study.from_file(_laid_over(name, paths))
         _check(study)
     except ValueError as error:
-        raise ValueError(f"{file_of(name)}: {error}") from None
+        why = str(error).removeprefix(f"{paths[name]}: ")
+        raise ValueError(f"{file_of(name)}: {why}") from None
     if scale not in study.scales:
         there = f"{name} has {', '.join(study.scales)}"
         raise ValueError(f"scale={scale}: {there}{nearest(scale, study.scales)}")
@@ -77,36 +79,55 @@ def key_of(override: str) -> str:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    import yaml
-    from omegaconf import OmegaConf
-
-    try:
-        with one_line_errors():
-            loaded = OmegaConf.to_container(OmegaConf.load(path))
-    except (ValueError, yaml.YAMLError) as error:
-        raise ValueError(" ".join(str(error).split())) from None
+    """Returns what a study's file gives, by key. Raises ValueError."""
+    loaded = read_yaml(path)
     if not isinstance(loaded, dict):
         raise ValueError("a study is a mapping, with title, metric, rows, ...")
+    for key, text in _texts(loaded, ""):
+        if "${" in text:
+            raise ValueError(f"{key}={text}: only overrides and sources may refer to other keys")
     return {str(key): value for key, value in loaded.items()}
 
 
-def _laid_over(written: dict[str, Any], paths: Mapping[str, Path]) -> dict[str, Any]:
+def _texts(value: Any, key: str) -> Iterator[tuple[str, str]]:
+    """Yields keys and texts of a study's file, but for settings of runs, which Hydra reads."""
+    if isinstance(value, str):
+        yield key, value
+    elif isinstance(value, list):
+        for i, each in enumerate(value):
+            yield from _texts(each, f"{key}[{i}]")
+    elif isinstance(value, dict):
+        for name in value.keys() - {"overrides", "source"}:
+            yield from _texts(value[name], f"{key}.{name}" if key else str(name))
+
+
+def _laid_over(name: str, paths: Mapping[str, Path], above: Sequence[str] = ()) -> dict[str, Any]:
     """Returns the file, with what it does not give taken from the study that it is `like`.
 
     All but claims and tables. A list of rows picks from the other's, with their cells.
+
+    Args:
+        above: those that are like this one.
     """
+    written = _load(paths[name])
     like = written.pop("like", None)
     if like is None:
         return written
-    choose("like", str(like), list(paths))
-    base = _laid_over(_load(paths[like]), paths)
+    choose("like", like := str(like), list(paths))
+    if like in (name, *above):
+        raise ValueError(f"like={like}: a study that is like itself")
+    base = _laid_over(like, paths, (name, *above))
+    try:
+        Study.from_file(base)
+    except ValueError as error:
+        raise ValueError(f"like={like}: {error}") from None
     if isinstance(picked := written.get("rows"), list):
         for row in picked:
             choose("rows", str(row), list(base["rows"]))
         del written["rows"]
         base = _only(base, picked)
         scales = base.get("scales", {})
-        base["scales"] = {scale: _only(its or {}, picked) for scale, its in scales.items()}
+        base["scales"] = {scale: _only(its, picked) for scale, its in scales.items()}
     return {**base, "claims": [], "tables": [], **written}
 
 
@@ -157,7 +178,8 @@ def _check_at_scale(study: Study, file: Study, config_dir: Path | None) -> None:
     sources = [*scale.source, *(o for entry in axes for o in entry.source)]
     if study.source is None and sources:
         raise ValueError(f"source={sources}: only in a study with a `source` of its own")
-    prepare(list(dict.fromkeys([*cells, *sources, *(study.source or [])])), config_dir)
+    every = dict.fromkeys([*cells, *sources, *(study.source or [])])
+    prepare(as_typed(list(every)), config_dir)
     for override in [*cells, *sources]:
         if key_of(override) in ("finetune.source", "finetune.weights"):
             raise ValueError(f"{override}: a study fine-tunes the runs of its own `source` alone")

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from vitcli.analysis.axes import UPSTREAM
-from vitcli.config import RunConfig, nearest
+from vitcli.choices import nearest
+from vitcli.config import RunConfig
 from vitcli.evals import metrics_of
 from vitcli.schema import Claim, Study
 from vitcli.sets import named, words

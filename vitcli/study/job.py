@@ -42,7 +42,7 @@ def train_frozen(outputs: Path, run: str, threads: int) -> None:
     Raises:
         stops.Interrupted: a signal came; its state is saved.
     """
-    from vitcli.run import run as train
+    from vitcli.runner import run as train
 
     folder = outputs / "runs" / run
     try:

@@ -7,21 +7,22 @@ import os
 import re
 import signal
 import socket
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from vitcli.argv import quoted
-from vitcli.compose import conf_dir, one_line_errors
-from vitcli.config import choose
+from vitcli.choices import choose
+from vitcli.files import conf_dir
 from vitcli.machine import cores
 from vitcli.status import Status, read_status, settle
 from vitcli.stops import stops
 from vitcli.study import slurm
 from vitcli.study.job import STOP, job, lacks_source
 from vitcli.study.plan import Plan
+from vitcli.trackers import check_installed
+from vitcli.with_hydra import one_line_errors, run_hydra
 
 _log = logging.getLogger(__name__)
 _EXTRAS = {"ray": "ray", "submitit_local": "cluster", "submitit_slurm": "cluster"}
@@ -39,10 +40,12 @@ def launch(plan: Plan, hydra_overrides: Sequence[str] = (), detach: bool = False
         hydra_overrides: `hydra/launcher=...`, `hydra.launcher.n_jobs=...` and the like.
         detach: only queue the jobs, on a cluster; those of sources first, the others after them.
     Raises:
-        ValueError: detach without a cluster, or the cluster refuses the jobs.
+        ValueError: detach without a cluster, the cluster refuses the jobs, or the tracker's
+            library is not installed.
     """
     launcher = _launcher(hydra_overrides)
     _check_installed(launcher)
+    check_installed(plan.tracker)
     on_slurm = launcher in slurm.LAUNCHERS
     if detach and not on_slurm:
         raise ValueError("--detach: only jobs of a cluster go on alone (hydra/launcher=slurm)")
@@ -103,7 +106,7 @@ def at_once(plan: Plan, runs: int) -> int:
     """
     from vitcli.trainer import find_device
 
-    if find_device(next(iter(plan.configs.values()))).type == "cuda":
+    if find_device(next(iter(plan.configs.values()))).type != "cpu":
         return 1
     threads = max(1, next(iter(plan.configs.values())).threads)
     return max(1, min(cores() // threads, runs))
@@ -123,14 +126,11 @@ def missing(plan: Plan) -> list[str]:
 
 def _multirun(plan: Plan, runs: list[str], most: int, hydra_overrides: Sequence[str]) -> None:
     """Hands `runs` to a launcher; on this machine, as many at once as a stage of `most` can be."""
-    import hydra
-
-    sys.argv = ["vitcli ablate", "-m", f"folder={quoted(plan.folder)}", "run=" + ",".join(runs)]
-    sys.argv += [*_shared_out(plan, len(runs), most, hydra_overrides), *hydra_overrides]
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    argv = ["vitcli ablate", "-m", f"folder={quoted(plan.folder)}", "run=" + ",".join(runs)]
+    argv += [*_shared_out(plan, len(runs), most, hydra_overrides), *hydra_overrides]
     try:
         with one_line_errors():
-            hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="launch")(job)()
+            run_hydra("launch", argv, job)
     except Exception as error:
         died = type(error).__name__ in ("TerminatedWorkerError", "UncompletedJobError")
         # The files say whose run it was. After a signal a worker may die of anything, of a broken

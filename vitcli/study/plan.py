@@ -9,10 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vitcli.analysis.check import check_claims
+from vitcli.choices import nearest
 from vitcli.compose import known_keys
-from vitcli.config import RunConfig, nearest
-from vitcli.files import read_record, write_record
+from vitcli.config import RunConfig
+from vitcli.files import is_name, read_record, write_record
 from vitcli.frozen import check_frozen, write_config
+from vitcli.notify import KEY as NOTIFY
 from vitcli.perf import train_flops
 from vitcli.schema import Study
 from vitcli.sets import train_images
@@ -20,9 +22,12 @@ from vitcli.study.cells import Composed, compose_cells, refuse
 from vitcli.study.describe import methods, setting, with_settings
 from vitcli.study.file import check_seeds, file_of, key_of, read_study
 from vitcli.study.fill import filled
+from vitcli.trackers.follow import keep_group
+from vitcli.words import whole_numbers
 
 SETTINGS = ("scale", "seeds")
 SPEED = "flops_per_second"  # a setting of `vitcli plan` alone
+_PLACES = ("outputs=", "tracker=")  # where a study goes: it is the same study elsewhere
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,11 @@ class Plan:
     def outputs(self) -> Path:
         """Returns the folder of all runs and studies."""
         return self.folder.parent.parent
+
+    @property
+    def tracker(self) -> str:
+        """Returns who is told of the study's runs, by name; all of them have the same."""
+        return next(iter(self.configs.values())).tracker
 
 
 def make_plan(name: str, overrides: Sequence[str] = (), config_dir: Path | None = None) -> Plan:
@@ -86,6 +96,8 @@ def freeze(plan: Plan) -> None:
         check_frozen(folder, config)
         if not (folder / "result.json").exists():
             write_config(folder, config)
+            if config.tracker != "none":
+                keep_group(folder, plan.folder.name)
     path, facts = plan.folder / "plan.json", plan.study.to_plan()
     try:
         same = path.exists() and read_record(path) == facts
@@ -103,7 +115,7 @@ def read_plan(folder: Path) -> Study:
 def newest(name: str, outputs: Path) -> Path:
     """Returns the folder of that name, else the newest plan's of that study. Raises ValueError."""
     root = outputs / "studies"
-    if Path(name).name == name and (root / name / "plan.json").exists():
+    if is_name(name) and (root / name / "plan.json").exists():
         return root / name
     plans = sorted(root.glob("*/plan.json"), key=lambda path: path.stat().st_mtime)
     for path in reversed(plans):
@@ -125,7 +137,7 @@ def _described(study: Study, composed: Composed, overrides: Sequence[str]) -> St
     return replace(
         found,
         cells=cells,
-        overrides=[o for o in overrides if not o.startswith("outputs=")],  # a place
+        overrides=[o for o in overrides if not o.startswith(_PLACES)],
         setting=setting(composed),
         methods=methods(composed, cells, study.seeds),
         sources=composed.names,
@@ -158,7 +170,7 @@ def _within_the_set(study: Study, overrides: Sequence[str]) -> Study:
         return study
     for column, axis in study.columns.items():
         words: list[str] = getattr(axis, part)
-        given = [o.partition("=")[2] for o in words if key_of(o) == "data.size"]
+        given = [whole_numbers(o.partition("=")[2]) for o in words if key_of(o) == "data.size"]
         if not given or not given[0].isdecimal() or int(given[0]) < there:
             continue
         if said:
@@ -189,11 +201,13 @@ def _flops(composed: Composed) -> dict[str, float]:
 def _check_keys(overrides: Sequence[str], config_dir: Path | None) -> None:
     """Raises ValueError for an override of what is no key, naming the nearest that can be set."""
     known = known_keys(config_dir)
-    here = [*SETTINGS, SPEED, *(key for key in known if key != "seed")]
+    here = [*SETTINGS, SPEED, NOTIFY, *(key for key in known if key != "seed")]
     for override in overrides:
         key = override.split("=")[0].lstrip("+~").removeprefix("source.")
         if key == SPEED:
             raise ValueError(f"{override}: only `vitcli plan` has it, it changes no run")
+        if key == NOTIFY:  # its value may hold a password
+            raise ValueError(f"{NOTIFY}: only `vitcli ablate` has it, written {NOTIFY}=...")
         if key not in known:
             raise ValueError(f"unknown key '{key}'{nearest(key, here)}")
 
@@ -201,7 +215,7 @@ def _check_keys(overrides: Sequence[str], config_dir: Path | None) -> None:
 def _seeds(text: str) -> list[int]:
     wrong = ValueError(f"seeds={text}: a number of seeds of at least 1, or a list such as [0,1,2]")
     try:
-        value = json.loads(text)
+        value = json.loads(whole_numbers(text))
         seeds = list(range(value)) if type(value) is int else value
         check_seeds(seeds)
     except ValueError:
@@ -211,6 +225,6 @@ def _seeds(text: str) -> list[int]:
 
 
 def _digest(overrides: list[str]) -> str:
-    """Returns `-` and a hash of the user's overrides, nothing without any; `outputs` is a place."""
-    words = sorted(o for o in overrides if not o.startswith("outputs="))
+    """Returns `-` and a hash of the user's overrides, places left out; nothing without any."""
+    words = sorted(o for o in overrides if not o.startswith(_PLACES))
     return f"-{hashlib.sha256(json.dumps(words).encode()).hexdigest()[:8]}" if words else ""

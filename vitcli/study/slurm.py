@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from vitcli.argv import quoted
-from vitcli.compose import conf_dir, one_line_errors
 from vitcli.files import read_record, write_record
 from vitcli.status import Status, read_status
 from vitcli.study.job import train_frozen
+from vitcli.with_hydra import composed, one_line_errors
 
 LAUNCHERS = ("slurm", "submitit_slurm")  # of hydra/launcher
 TRIES = 3  # of a run that was stopped and not queued again
@@ -250,13 +250,11 @@ def _slurm(*command: str) -> str:
 
 def _parameters(study: Path, overrides: Sequence[str]) -> dict[str, Any]:
     """Returns submitit's parameters, of the preset and the user's overrides."""
-    from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
     words = [f"folder={quoted(study)}", "run=one", *overrides]
-    with one_line_errors(), initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        composed = compose("launch", words, return_hydra_config=True)
-        found: Any = OmegaConf.to_container(composed.hydra.launcher)
+    with one_line_errors():
+        found: Any = OmegaConf.to_container(composed("launch", words).hydra.launcher)
     for key in ("_target_", "submitit_folder"):
         del found[key]
     found["name"] = study.name

@@ -18,10 +18,11 @@ from vitcli.config import ModelConfig, PosEmbConfig, RunConfig, StemConfig, weig
 from vitcli.files import read_json, write_json
 from vitcli.frozen import read_config
 from vitcli.identity import run_id
+from vitcli.models.convert import big_transfer, torchvision
+from vitcli.models.convert.big_transfer import read_big_transfer, write_big_transfer
 from vitcli.models.convert.checkpoint import (
     Checkpoint,
     Found,
-    Preprocess,
     check_shapes,
     listing,
     num_classes,
@@ -29,10 +30,12 @@ from vitcli.models.convert.checkpoint import (
 from vitcli.models.convert.google import read_google, write_google
 from vitcli.models.convert.huggingface import read_huggingface, write_huggingface
 from vitcli.models.convert.infer import infer
-from vitcli.models.convert.tensors import SUFFIXES, read_tensors, write_tensors
+from vitcli.models.convert.preprocess import Preprocess
+from vitcli.models.convert.tensors import SUFFIXES, Read, read_tensors, write_tensors
 from vitcli.models.convert.timm import download_timm, read_timm, timm_call
+from vitcli.models.convert.torchvision import read_torchvision
 
-__all__ = ["Checkpoint", "Preprocess", "describe", "read", "write"]
+__all__ = ["Checkpoint", "Preprocess", "describe", "notes", "read", "write"]
 
 # In folders with a config.json; of those that are there the first, as transformers takes it.
 _WEIGHTS = (
@@ -77,12 +80,6 @@ def write(checkpoint: Checkpoint, path: Path) -> str:
     Raises:
         ValueError: an unknown suffix, or a model that the other code base cannot be.
     """
-    record = weights_record(
-        checkpoint.config,
-        checkpoint.code_base,
-        asdict(checkpoint.preprocess),
-        checkpoint.classes,
-    )
     if not path.suffix:
         tensors, config, processor = write_huggingface(checkpoint)
         write_tensors(path / _WEIGHTS[0], tensors, None)
@@ -90,16 +87,9 @@ def write(checkpoint: Checkpoint, path: Path) -> str:
         write_json(path / "config.json", config)
         return f"transformers.{config['architectures'][0]}.from_pretrained({str(path)!r})"
     if path.suffix == ".npz":
-        write_tensors(path, write_google(checkpoint), record)
-        model = checkpoint.config.model
-        if (model.gelu, model.norm_eps) == ("tanh", 1e-6):
-            return "as in vision_transformer"
-        return (
-            f"GELU {model.gelu}, norm eps {model.norm_eps:g} are recorded in the file; "
-            "vision_transformer computes GELU tanh, norm eps 1e-06"
-        )
+        return _write_npz(checkpoint, path)
     if path.suffix in SUFFIXES:
-        write_tensors(path, checkpoint.state, record)
+        write_tensors(path, checkpoint.state, _record(checkpoint))
         try:
             return timm_call(checkpoint, path)
         except ValueError as error:
@@ -107,11 +97,35 @@ def write(checkpoint: Checkpoint, path: Path) -> str:
     raise ValueError(f"{path}: the name must end in one of {', '.join(SUFFIXES)}, or in none")
 
 
+def _write_npz(checkpoint: Checkpoint, path: Path) -> str:
+    """Writes Google's names; returns how to load them. Its code knows pixels in [-1, 1] alone."""
+    checkpoint, said = checkpoint.for_our_pixels()
+    model, stem = checkpoint.config.model, checkpoint.config.stem
+    if model.family == "resnet":
+        write_tensors(path, write_big_transfer(checkpoint), _record(checkpoint))
+        return "as in big_transfer"
+    write_tensors(path, write_google(checkpoint), _record(checkpoint))
+    ours = [f"GELU {model.gelu}"] * (model.gelu != "tanh")
+    ours += [f"norm eps {model.norm_eps:g}"] * (model.norm_eps != 1e-6)
+    if stem.layers and (stem.width < 64 or stem.groups not in (0, 32)):
+        ours.append(f"group norms of {stem.groups or 'fewer than 32'} groups")
+    if ours:
+        theirs = "GELU tanh, norm eps 1e-06, 32 groups"
+        said.append(f"{', '.join(ours)}: recorded in the file; vision_transformer has {theirs}")
+    return "; ".join(["as in vision_transformer", *said])
+
+
+def _record(checkpoint: Checkpoint) -> dict[str, Any]:
+    preprocess = asdict(checkpoint.preprocess)
+    return weights_record(checkpoint.config, checkpoint.code_base, preprocess, checkpoint.classes)
+
+
 def describe(checkpoint: Checkpoint) -> list[tuple[str, str]]:
     """Returns what was read, as pairs of a word and what is to be said: nothing is left out."""
     model, stem = checkpoint.config.model, checkpoint.config.stem
     if model.family == "vit":
-        keys = ("depth", "embed_dim", "mlp_dim", "num_heads", "patch_size", "pool", "head_hidden")
+        keys = ["depth", "embed_dim", "mlp_dim", "num_heads", "patch_size", "pool", "head_hidden"]
+        keys += [key for key in ("fc_norm", "head_hidden_dim") if getattr(model, key)]
         values = [f"{key}={getattr(model, key)}" for key in (*keys, "gelu", "norm_eps")]
         values += [f"pos_emb={checkpoint.config.pos_emb.kind}"]
         values += [f"stem={stem.layers[str(model.patch_size)]}"] if stem.layers else []
@@ -127,13 +141,26 @@ def describe(checkpoint: Checkpoint) -> list[tuple[str, str]]:
         (
             "images",
             f"{preprocess.size[0]}x{preprocess.size[1]} {preprocess.interpolation}, "
-            f"mean {list(preprocess.mean)}, std {list(preprocess.std)}",
+            f"mean {list(preprocess.mean)}, std {list(preprocess.std)}"
+            + (f", crop {preprocess.crop_pct:.4g}" if preprocess.crop_pct else "")
+            + (f" {preprocess.crop_mode}" if preprocess.crop_mode else ""),
         ),
     ]
-    for word in ("assumed", "unused", "missing"):
-        if names := getattr(checkpoint, word):
-            lines.append((word, ", ".join(names)))
-    return lines
+    return lines + _not_read(checkpoint)
+
+
+def notes(checkpoint: Checkpoint) -> list[str]:
+    """Returns what was assumed, not used or not there, a line each."""
+    return [f"checkpoint: {word}: {names}" for word, names in _not_read(checkpoint)]
+
+
+def _not_read(checkpoint: Checkpoint) -> list[tuple[str, str]]:
+    found = [
+        ("assumed", "; ".join(checkpoint.assumed)),
+        ("unused", listing(checkpoint.unused)),
+        ("missing", listing(checkpoint.missing)),
+    ]
+    return [(word, names) for word, names in found if names]
 
 
 def _read_path(
@@ -146,17 +173,18 @@ def _read_path(
         weights = next((path / n for n in _WEIGHTS if (path / n).exists()), path / _WEIGHTS[0])
     which = [word.removeprefix(_WHICH) for word in overrides if word.startswith(_WHICH)]
     overrides = [word for word in overrides if not word.startswith(_WHICH)]
-    tensors, record, notes = read_tensors(weights, which[-1] if which else None)
+    held = read_tensors(weights, which[-1] if which else None)
+    tensors, record = held.tensors, held.record
     if record is not None and path.is_dir() and run.exists() and "run" in record:
         _check_owner(record["run"], run_id(read_config(run)), weights)
     # Not recorded in the training state of a run, nor in the weights of older runs.
     if record is None and weights.parent.name == "checkpoints" and run.exists():
         config = read_config(run)
-        preprocess = Preprocess(config.data.height_width)
+        preprocess = Preprocess.of(config.data)
         return _known("vitcli", config, tensors, preprocess, [], overrides, None)
-    found = _found(weights, tensors, record)
+    found = _found(weights, held)
     if record is None:
-        found.assumed.extend(notes)
+        found.assumed.extend(held.notes)
         return infer(found, overrides, img_size)
     config, preprocess = _recorded(record)
     code_base = record["code_base"]
@@ -171,21 +199,34 @@ def _check_owner(owner: str, run: str, weights: Path) -> None:
         )
 
 
-def _found(weights: Path, tensors: dict[str, Tensor], record: dict[str, Any] | None) -> Found:
+def _found(weights: Path, held: Read) -> Found:
     """Returns the file's weights under our names; its own names say whose they are."""
+    tensors = held.tensors
     if any(name.endswith("embedding/kernel") for name in tensors):
         return read_google(tensors)
-    if record is not None:
+    if any(name.endswith(big_transfer.ANCHOR) for name in tensors):
+        return read_big_transfer(tensors)
+    if held.record is not None:
         return Found("vitcli", tensors, [], {})
     config, processor = (
         read_json(path) if weights.name in _WEIGHTS and path.exists() else None
         for path in (weights.with_name(n) for n in ("config.json", "preprocessor_config.json"))
     )
-    if any(name.endswith("embeddings.patch_embeddings.projection.weight") for name in tensors):
-        return read_huggingface(tensors, config, processor)
-    if "patch_embed.proj.weight" in tensors:
-        return read_timm(tensors, config)
-    raise ValueError("no names of a ViT in Google's, timm's, Hugging Face's or our code")
+    try:
+        if any(name.endswith("embeddings.patch_embeddings.projection.weight") for name in tensors):
+            return read_huggingface(tensors, config, processor)
+        if torchvision.ANCHOR in tensors:
+            return read_torchvision(tensors)
+        if {"patch_embed.proj.weight", "stem.conv.weight"} & set(tensors):
+            return read_timm(tensors, config, held.arguments)
+    except (TypeError, LookupError, AttributeError, ArithmeticError) as error:
+        if config is None:
+            raise
+        what = f"{type(error).__name__}: {error}".split("\n")[0]
+        raise ValueError(
+            f"config.json or preprocessor_config.json is not as its code writes it ({what})"
+        ) from None
+    raise ValueError("no names of a model in Google's, timm's, Hugging Face's or our code")
 
 
 def _known(

@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 from vitcli.config import RunConfig
 from vitcli.model_rules import validate_model
 from vitcli.models import build_model
+from vitcli.models.convert.preprocess import OURS, Preprocess
 from vitcli.models.resize import resize_pos_emb
 
 # How each code base resizes its table.
@@ -19,21 +20,9 @@ RESIZE = {
     "google": "bilinear_corners",
     "timm": "bicubic",
     "huggingface": "bicubic",
+    "torchvision": "bicubic_corners",
     "vitcli": "bilinear_corners",
 }
-
-
-@dataclass(frozen=True)
-class Preprocess:
-    """What an image goes through before the model: size in pixels, then (pixel - mean) / std.
-
-    Pixels are in [0, 1]; mean 0.5 and std 0.5 give [-1, 1]. `size` is (height, width).
-    """
-
-    size: tuple[int, int]
-    mean: tuple[float, ...] = (0.5, 0.5, 0.5)
-    std: tuple[float, ...] = (0.5, 0.5, 0.5)
-    interpolation: str = "bilinear"
 
 
 @dataclass(frozen=True)
@@ -109,11 +98,38 @@ class Checkpoint:
         resized = replace(self, state=state, preprocess=replace(self.preprocess, size=img_size))
         return resized, line
 
+    def for_our_pixels(self) -> tuple[Checkpoint, list[str]]:
+        """Returns the checkpoint that takes pixels in [-1, 1], and a line if that changed it.
+
+        Its mean and std go into the patch projection E, exactly but for rounding: with pixels p,
+        E (p - mean) / std is a projection of 2 p - 1 with other weights.
+
+        Raises:
+            ValueError: a ResNet sees the pixels first; its convolutions are standardised.
+        """
+        if self.preprocess.is_ours:
+            return self, []
+        mean, std = (list(values) for values in (self.preprocess.mean, self.preprocess.std))
+        name = "patch_embed.proj"
+        if self.config.model.family != "vit" or self.config.stem.layers:
+            raise ValueError(
+                f"mean {mean}, std {std}: a ResNet that sees the pixels first needs mean 0.5, std "
+                "0.5, as its convolutions are standardised"
+            )
+        weight = self.state[f"{name}.weight"].double()
+        m, s = (torch.tensor(values).double().view(1, 3, 1, 1) for values in (mean, std))
+        bias = self.state[f"{name}.bias"].double() + (weight * (OURS - m) / s).sum((1, 2, 3))
+        state = dict(self.state)
+        state |= {f"{name}.weight": (weight * OURS / s).float(), f"{name}.bias": bias.float()}
+        ours = replace(self.preprocess, mean=(OURS,) * 3, std=(OURS,) * 3)
+        line = f"mean {mean}, std {std} of the source are folded into its patch projection"
+        return replace(self, state=state, preprocess=ours), [line]
+
     def with_new_head(self, num_classes: int) -> Checkpoint:
         """Returns the checkpoint with a head of zeros, its hidden layer dropped (paper, 3.2)."""
         assert num_classes > 0
         state = {k: v for k, v in self.state.items() if not k.startswith(("head.", "pre_logits."))}
-        model = replace(self.config.model, head_hidden=False)
+        model = replace(self.config.model, head_hidden=False, head_hidden_dim=0)
         config = replace(self.config, model=model)
         fresh = replace(self, config=config, state=state, num_classes=num_classes, classes=None)
         for name, shape in expected_shapes(fresh).items():
@@ -163,7 +179,7 @@ def expected_shapes(checkpoint: Checkpoint) -> dict[str, torch.Size]:
 
 
 def check_shapes(checkpoint: Checkpoint) -> None:
-    """Raises ValueError, naming each, for weights that do not fit the checkpoint's config."""
+    """Raises ValueError, naming some, for weights that do not fit the config, or no numbers."""
     shapes = expected_shapes(checkpoint)
     state = checkpoint.state
     absent = [name for name in shapes if name not in state]
@@ -180,6 +196,10 @@ def check_shapes(checkpoint: Checkpoint) -> None:
     if wrong:
         more = f" (and {len(wrong) - 1} more)" if wrong[1:] else ""
         raise ValueError(f"{wrong[0]}{more}")
+    if whole := [name for name, t in state.items() if not t.is_floating_point()]:
+        raise ValueError(f"{state[whole[0]].dtype} and not floats: {listing(whole)}")
+    if broken := [name for name, t in state.items() if not t.isfinite().all()]:
+        raise ValueError(f"numbers that are not finite (nan, inf) in {listing(broken)}")
 
 
 def only_plain(checkpoint: Checkpoint) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from argparse import Namespace
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -44,6 +45,24 @@ def unwrap(held: Any, which: str | None) -> tuple[dict[str, Tensor], list[str]]:
     if prefix:
         said.append(f"{prefix!r} taken off the names")
     return tensors, said
+
+
+def timms_arguments(held: Any) -> dict[str, Any] | None:
+    """Returns what timm's train.py keeps of its model, as a config.json of timm's; None: nothing.
+
+    The number of classes is not in it.
+    """
+    if not isinstance(held, Mapping) or not isinstance(held.get("arch"), str):
+        return None
+    args = vars(held["args"]) if isinstance(held.get("args"), Namespace) else {}
+    options = args.get("model_kwargs")
+    options = dict(options) if isinstance(options, Mapping) else {}
+    for key, theirs in (("global_pool", "gp"), ("img_size", "img_size")):
+        if args.get(theirs) is not None:
+            options[key] = args[theirs]
+    images = ("mean", "std", "interpolation", "crop_pct", "crop_mode")
+    said = {key: args[key] for key in images if args.get(key) is not None}
+    return {"architecture": held["arch"], "model_args": options, "pretrained_cfg": said}
 
 
 def _sets(held: Any, name: str) -> Iterable[tuple[str, dict[str, Tensor]]]:

@@ -1,21 +1,18 @@
 """Google's names: `vision_transformer` (the paper's own code) and `big_vision`, in npz files.
 
 Both keep matrices as (in, out) and kernels as (height, width, in, out), and query, key and value
-apart, with an axis of heads. In big_vision the table has no row for the class token; here that row
-is zero, which is the same sum.
+apart, with an axis of heads.
 
 Shapes: D width, H heads, d = D/H.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vitcli.models.convert.checkpoint import Checkpoint, Found, only_plain
@@ -30,7 +27,7 @@ _ENCODER = re.compile(r"Transformer/|MAPHead|block\d|conv_root|gn_root")
 
 
 @dataclass(frozen=True)
-class _Layout:
+class Layout:
     """How a tensor of ours lies in theirs: (theirs) -> ours and (ours, heads) -> theirs."""
 
     read: Callable[[list[Tensor]], Tensor]
@@ -41,16 +38,16 @@ def _split_heads(weight_3DxD: Tensor, heads: int) -> list[Tensor]:
     return [w_DD.T.reshape(len(w_DD), heads, -1) for w_DD in weight_3DxD.chunk(3)]
 
 
-_SAME = _Layout(lambda t: t[0], lambda t, _: [t])
-_VECTOR = _Layout(lambda t: t[0].flatten(), lambda t, _: [t])  # norms of a ResNet: (1, 1, 1, C) too
-_DENSE = _Layout(lambda t: t[0].T, lambda t, _: [t.T])
-_CONV = _Layout(lambda t: t[0].permute(3, 2, 0, 1), lambda t, _: [t.permute(2, 3, 1, 0)])
-_QKV = _Layout(lambda t: torch.cat([kernel.flatten(1).T for kernel in t]), _split_heads)
-_QKV_BIAS = _Layout(
+_SAME = Layout(lambda t: t[0], lambda t, _: [t])
+VECTOR = Layout(lambda t: t[0].flatten(), lambda t, _: [t])  # norms of a ResNet: (1, 1, 1, C) too
+_DENSE = Layout(lambda t: t[0].T, lambda t, _: [t.T])
+CONV = Layout(lambda t: t[0].permute(3, 2, 0, 1), lambda t, _: [t.permute(2, 3, 1, 0)])
+_QKV = Layout(lambda t: torch.cat([kernel.flatten(1).T for kernel in t]), _split_heads)
+_QKV_BIAS = Layout(
     lambda t: torch.cat([bias.flatten() for bias in t]),
     lambda t, heads: [bias.view(heads, -1) for bias in t.chunk(3)],
 )
-_OUT = _Layout(lambda t: t[0].flatten(0, 1).T, lambda t, heads: [t.T.reshape(heads, -1, len(t))])
+_OUT = Layout(lambda t: t[0].flatten(0, 1).T, lambda t, heads: [t.T.reshape(heads, -1, len(t))])
 
 
 def read_google(tensors: dict[str, Tensor]) -> Found:
@@ -72,7 +69,7 @@ def read_google(tensors: dict[str, Tensor]) -> Found:
     left = [name for name in named if name not in used]
     parts = [name for name in left if _ENCODER.match(name)]
     if parts:
-        raise ValueError(f"no place in a ViT of the paper for: {', '.join(parts[:8])}")
+        raise ValueError(f"no place in a model of the paper for: {', '.join(parts[:8])}")
     facts: dict[str, object] = {"model.gelu": "tanh", "model.norm_eps": 1e-6}
     query = named.get("Transformer/encoderblock_0/MultiHeadDotProductAttention_1/query/kernel")
     if query is not None and query.ndim == 3:
@@ -93,10 +90,16 @@ def write_google(checkpoint: Checkpoint) -> dict[str, Tensor]:
         ValueError: the model is none that this code can express.
     """
     only_plain(checkpoint)
+    model = checkpoint.config.model
+    if model.pool == "gap_class" or model.fc_norm:
+        raise ValueError(
+            f"model.pool={model.pool}, model.fc_norm={str(model.fc_norm).lower()}: Google's code "
+            "has the class token, or the mean of normed tokens without one"
+        )
     state = dict(checkpoint.state)
-    stages = _count(state, r"patch_embed\.backbone\.stages\.(\d+)\.blocks\.(\d+)\.")
-    heads, tensors = checkpoint.config.model.num_heads, dict[str, Tensor]()
-    for ours, theirs, layout in _pairs(checkpoint.config.model.depth, stages):
+    stages = count(state, r"patch_embed\.backbone\.stages\.(\d+)\.blocks\.(\d+)\.")
+    heads, tensors = model.num_heads, dict[str, Tensor]()
+    for ours, theirs, layout in _pairs(model.depth, stages):
         if ours in state:
             tensors.update(zip(theirs, layout.write(state.pop(ours), heads), strict=True))
     assert not state, f"no name for {list(state)}"
@@ -106,10 +109,10 @@ def write_google(checkpoint: Checkpoint) -> dict[str, Tensor]:
 def _sizes(named: Iterable[str]) -> tuple[int, list[int]]:
     """Returns the depth and the ResNet's units in each stage."""
     layers = {m[1] for n in named if (m := re.match(r"Transformer/encoderblock_(\d+)/", n))}
-    return len(layers), _count(named, r"block(\d+)/unit(\d+)/")
+    return len(layers), count(named, r"block(\d+)/unit(\d+)/")
 
 
-def _count(names: Iterable[str], pattern: str) -> list[int]:
+def count(names: Iterable[str], pattern: str) -> list[int]:
     """Returns for each first number in the names how many second numbers there are."""
     seen: dict[int, set[int]] = {}
     for name in names:
@@ -127,7 +130,7 @@ def _old_names(inside: dict[str, Tensor]) -> dict[str, Tensor]:
     for name, tensor in inside.items():
         block = re.match(r"Transformer/(encoderblock(?:_\d+)?)/(\w+)/(.+)", name)
         if name == "pos_embedding":
-            named[_TABLE] = _with_class_row(tensor, "cls" in inside)
+            named[_TABLE] = tensor
         elif not block:
             named[name] = tensor
         else:
@@ -140,18 +143,11 @@ def _old_names(inside: dict[str, Tensor]) -> dict[str, Tensor]:
     return named
 
 
-def _with_class_row(table_1ND: Tensor, has_class: bool) -> Tensor:
-    """Returns the table with a row of zeros for the class token, unless it has a row for it."""
-    if has_class and math.isqrt(table_1ND.shape[1]) ** 2 == table_1ND.shape[1]:
-        return F.pad(table_1ND, (0, 0, 1, 0))
-    return table_1ND
-
-
-def _pairs(depth: int, stages: list[int]) -> Iterator[tuple[str, tuple[str, ...], _Layout]]:
+def _pairs(depth: int, stages: list[int]) -> Iterator[tuple[str, tuple[str, ...], Layout]]:
     """Yields each name of ours, its name or names in Google's code, and the layout there."""
     yield "cls_token", ("cls",), _SAME
     yield "pos_embed", (_TABLE,), _SAME
-    yield from _layer("patch_embed.proj", "embedding", _CONV)
+    yield from _layer("patch_embed.proj", "embedding", CONV)
     yield from _norm("norm", "Transformer/encoder_norm")
     yield from _layer("pre_logits.fc", "pre_logits", _DENSE)
     yield from _layer("head", "head", _DENSE)
@@ -167,7 +163,7 @@ def _pairs(depth: int, stages: list[int]) -> Iterator[tuple[str, tuple[str, ...]
         yield from _layer(f"{ours}.mlp.fc1", f"{theirs}/MlpBlock_3/Dense_0", _DENSE)
         yield from _layer(f"{ours}.mlp.fc2", f"{theirs}/MlpBlock_3/Dense_1", _DENSE)
     stem = "patch_embed.backbone.stem"
-    yield f"{stem}.conv.weight", ("conv_root/kernel",), _CONV
+    yield f"{stem}.conv.weight", ("conv_root/kernel",), CONV
     yield from _norm(f"{stem}.norm", "gn_root")
     for stage, units in enumerate(stages):
         for unit in range(units):
@@ -176,17 +172,15 @@ def _pairs(depth: int, stages: list[int]) -> Iterator[tuple[str, tuple[str, ...]
             convs = [(f"conv{n}", f"norm{n}", f"conv{n}", f"gn{n}") for n in (1, 2, 3)]
             convs += [("downsample.conv", "downsample.norm", "conv_proj", "gn_proj")]
             for conv, norm, their_conv, their_norm in convs:
-                yield f"{ours}.{conv}.weight", (f"{theirs}/{their_conv}/kernel",), _CONV
+                yield f"{ours}.{conv}.weight", (f"{theirs}/{their_conv}/kernel",), CONV
                 yield from _norm(f"{ours}.{norm}", f"{theirs}/{their_norm}")
 
 
-def _layer(
-    ours: str, theirs: str, layout: _Layout
-) -> Iterator[tuple[str, tuple[str, ...], _Layout]]:
+def _layer(ours: str, theirs: str, layout: Layout) -> Iterator[tuple[str, tuple[str, ...], Layout]]:
     yield f"{ours}.weight", (f"{theirs}/kernel",), layout
-    yield f"{ours}.bias", (f"{theirs}/bias",), _VECTOR
+    yield f"{ours}.bias", (f"{theirs}/bias",), VECTOR
 
 
-def _norm(ours: str, theirs: str) -> Iterator[tuple[str, tuple[str, ...], _Layout]]:
-    yield f"{ours}.weight", (f"{theirs}/scale",), _VECTOR
-    yield f"{ours}.bias", (f"{theirs}/bias",), _VECTOR
+def _norm(ours: str, theirs: str) -> Iterator[tuple[str, tuple[str, ...], Layout]]:
+    yield f"{ours}.weight", (f"{theirs}/scale",), VECTOR
+    yield f"{ours}.bias", (f"{theirs}/bias",), VECTOR

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from vitcli.models.convert.checkpoint import Checkpoint, Found, only_plain
+from vitcli.models.convert.preprocess import INTERPOLATIONS, Preprocess
 
 _ENCODER = re.compile(r"embeddings\.(?!mask_token)|encoder\.|layernorm\.")
 _GELU = {"gelu": "erf", "gelu_pytorch_tanh": "tanh", "gelu_new": "tanh"}
-_RESAMPLE = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # PIL's numbers
 _BLOCK = {  # ours -> theirs, on disk
     "norm1": "layernorm_before",
     "norm2": "layernorm_after",
@@ -58,9 +58,10 @@ def read_huggingface(
             state[ours] = torch.cat([inside.pop(name) for name in theirs])
     parts = [name for name in inside if _ENCODER.match(name)]
     if parts:
-        raise ValueError(f"no place in a ViT of the paper for: {', '.join(parts[:8])}")
-    preprocess = _preprocess(processor or {})
-    if not processor:
+        raise ValueError(f"no place in a model of the paper for: {', '.join(parts[:8])}")
+    _check_sizes(config or {}, depth, state)
+    preprocess = {} if processor is None else _preprocess(processor)
+    if processor is None:
         assumed.append("pixels in [-1, 1], bilinear (no preprocessor_config.json)")
     classes = _classes(config or {})
     return Found("huggingface", state, list(inside), facts, img_size, preprocess, assumed, classes)
@@ -93,6 +94,11 @@ def write_huggingface(
         raise ValueError(
             "model.head_hidden=true with a head: ViTForImageClassification has no hidden layer"
         )
+    if model.head_hidden_dim not in (0, model.embed_dim):
+        raise ValueError(
+            f"model.head_hidden_dim={model.head_hidden_dim}: Hugging Face's hidden layer is as "
+            f"wide as the model, {model.embed_dim}"
+        )
     prefix = "vit." if checkpoint.num_classes else ""
     state, tensors = dict(checkpoint.state), dict[str, Tensor]()
     for ours, theirs in _pairs(model.depth):
@@ -122,20 +128,27 @@ def write_huggingface(
     if labels:
         config["id2label"] = dict(enumerate(labels))
         config["label2id"] = {label: i for i, label in enumerate(labels)}
-    preprocess = checkpoint.preprocess
-    resample = {name: number for number, name in _RESAMPLE.items()}
-    processor = {
+    return tensors, config, _processor(checkpoint.preprocess)
+
+
+def _processor(preprocess: Preprocess) -> dict[str, Any]:
+    """Returns the preprocessor_config.json of images that are prepared so."""
+    height, width = preprocess.size
+    size: dict[str, Any] = {"size": {"height": height, "width": width}}
+    if preprocess.crop_mode == "center" and preprocess.crop_pct and height == width:
+        edge = {"shortest_edge": int(height / preprocess.crop_pct)}
+        size = {"size": edge, "do_center_crop": True, "crop_size": size["size"]}
+    return {
         "image_processor_type": "ViTImageProcessor",
         "do_resize": True,
-        "size": {"height": size[0], "width": size[1]},
-        "resample": resample[preprocess.interpolation],
+        **size,
+        "resample": INTERPOLATIONS.index(preprocess.interpolation),
         "do_rescale": True,
         "rescale_factor": 1 / 255,
         "do_normalize": True,
         "image_mean": list(preprocess.mean),
         "image_std": list(preprocess.std),
     }
-    return tensors, config, processor
 
 
 def _facts(
@@ -161,20 +174,59 @@ def _facts(
 
 
 def _preprocess(processor: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    """Returns the fields of `Preprocess` that preprocessor_config.json says.
+
+    Bytes are multiplied by the rescale factor, then normalised: of pixels in [0, 1] that is a mean
+    and a std, too.
+    """
+    for key in ("do_rescale", "do_normalize", "do_resize", "do_center_crop"):
+        if not isinstance(processor.get(key, True), bool | None):
+            raise ValueError(f"{key}={processor[key]!r} in preprocessor_config.json: true or false")
+    factor = processor.get("rescale_factor", 1 / 255) if processor.get("do_rescale", True) else 1
+    mean, std = [0.0] * 3, [1.0] * 3
     if processor.get("do_normalize", True):
-        for ours, theirs in (("mean", "image_mean"), ("std", "image_std")):
-            if theirs in processor:
-                found[ours] = tuple(processor[theirs])
-    else:
-        found |= {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
-    if processor.get("resample") in _RESAMPLE:
-        found["interpolation"] = _RESAMPLE[processor["resample"]]
+        mean, std = (_channels(processor.get(key, 0.5)) for key in ("image_mean", "image_std"))
+    # Rounded: 255 / 255 is not 1 for all of the ways in which files write 1 / 255.
+    scaled = (tuple(round(v / (255 * factor), 9) for v in values) for values in (mean, std))
+    found: dict[str, Any] = dict(zip(("mean", "std"), scaled, strict=True))
+    if (resample := processor.get("resample")) is not None:
+        if resample not in range(len(INTERPOLATIONS)):
+            raise ValueError(
+                f"resample={resample!r} in preprocessor_config.json: Pillow has 0 to 5"
+            )
+        found["interpolation"] = INTERPOLATIONS[resample]
+    size = processor.get("size")
+    if processor.get("do_center_crop") and isinstance(size, dict) and "shortest_edge" in size:
+        crop = processor.get("crop_size", size["shortest_edge"])
+        side = crop.get("height") if isinstance(crop, dict) else crop
+        return found | {"crop_pct": side / size["shortest_edge"], "crop_mode": "center"}
+    if processor.get("do_resize", True) and not processor.get("do_center_crop"):
+        found |= {"crop_pct": 1.0, "crop_mode": "squash"}  # to height and width
     return found
 
 
-def _pair(size: int | list[int]) -> tuple[int, int]:
-    return (size, size) if isinstance(size, int) else (size[0], size[1])
+def _channels(value: Any) -> list[float]:
+    return [float(v) for v in value] if isinstance(value, list) else [float(value)] * 3
+
+
+def _pair(size: Any) -> tuple[int, int]:
+    sides = size if isinstance(size, list) else [size, size]
+    if [type(side) for side in sides] != [int, int]:
+        raise ValueError(f"image_size={size!r} in config.json: must be a side or two")
+    return sides[0], sides[1]
+
+
+def _check_sizes(config: dict[str, Any], depth: int, state: dict[str, Tensor]) -> None:
+    """Raises ValueError where config.json describes other weights than there are."""
+    projection, dense = state.get("patch_embed.proj.weight"), state.get("blocks.0.mlp.fc1.weight")
+    there = {"num_hidden_layers": depth}
+    if projection is not None:
+        there |= {"hidden_size": len(projection), "patch_size": projection.shape[-1]}
+    if dense is not None:
+        there |= {"intermediate_size": len(dense)}
+    for key, value in there.items():
+        if (said := config.get(key, value)) not in (value, [value, value]):
+            raise ValueError(f"{key}={said!r} in config.json: the weights have {value}")
 
 
 def _on_disk(name: str) -> str:

@@ -6,10 +6,11 @@ import json
 import pickle
 import warnings
 import zipfile
+import zlib
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,23 +20,36 @@ from torch import Tensor
 
 from vitcli.files import FORMAT, check_format, read_json, replacing
 from vitcli.models.convert.checkpoint import listing
-from vitcli.models.convert.containers import unwrap
+from vitcli.models.convert.containers import timms_arguments, unwrap
 from vitcli.seal import BLANK, check_seal, check_zip, seal
 
 SUFFIXES = (".safetensors", ".npz", ".bin", ".pt", ".pth")  # that are written
 _READ = (*SUFFIXES, ".ckpt", ".pth.tar", ".pt.tar")
 _RECORD = "vitcli"  # the entry that holds what no tensor can: config, preprocessing
 _BROKEN = (
-    SafetensorError, zipfile.BadZipFile, pickle.UnpicklingError, EOFError, RuntimeError, ValueError,
+    SafetensorError, zipfile.BadZipFile, zlib.error, pickle.UnpicklingError, EOFError, RuntimeError,
+    ValueError,
 )  # fmt: skip
 
 
-def read_tensors(
-    path: Path, which: str | None = None
-) -> tuple[dict[str, Tensor], dict[str, Any] | None, list[str]]:
-    """Returns the file's tensors by name, numbers as float32, our record if it has one, and notes.
+class Read(NamedTuple):
+    """What a file holds.
 
-    The notes say which of several sets of weights was taken, and what was taken off their names.
+    Args:
+        tensors: by name, numbers as float32.
+        record: ours, if it has one.
+        notes: which of several sets of weights was taken, and what was taken off their names.
+        arguments: what timm's train.py keeps of its model, as timm's config.json has it.
+    """
+
+    tensors: dict[str, Tensor]
+    record: dict[str, Any] | None = None
+    notes: Sequence[str] = ()
+    arguments: dict[str, Any] | None = None
+
+
+def read_tensors(path: Path, which: str | None = None) -> Read:
+    """Returns what the file holds.
 
     Args:
         path: a file, or an index of several (`model.safetensors.index.json`).
@@ -65,10 +79,11 @@ def read_tensors(
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     tensors = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
-    return tensors, None if record is None else check_format(path, json.loads(record)), notes
+    known = None if record is None else check_format(path, json.loads(record))
+    return Read(tensors, known, notes, timms_arguments(held))
 
 
-def _read_index(path: Path) -> tuple[dict[str, Tensor], None, list[str]]:
+def _read_index(path: Path) -> Read:
     """Returns the tensors of all files that an index of Hugging Face's names."""
     placed = read_json(path).get("weight_map")
     if not isinstance(placed, dict) or not all(isinstance(v, str) for v in placed.values()):
@@ -78,10 +93,10 @@ def _read_index(path: Path) -> tuple[dict[str, Tensor], None, list[str]]:
         shard = path.parent / Path(name).name
         if not shard.is_file():
             raise ValueError(f"{path}: {name}, which it names, is not there")
-        tensors |= read_tensors(shard)[0]
+        tensors |= read_tensors(shard).tensors
     if absent := [name for name in placed if name not in tensors]:
         raise ValueError(f"{path}: not in its files: {listing(absent)}")
-    return tensors, None, []
+    return Read(tensors)
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], record: dict[str, Any] | None) -> None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import copy
-import platform
-import subprocess
+import logging
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from vitcli.checkpoint import save_weights
 from vitcli.config import RunConfig, num_steps
 from vitcli.data import build_data
 from vitcli.data.names import some
+from vitcli.environment import environment
 from vitcli.evals import Evaluator, build_evals, measure
 from vitcli.evals.classification import OF_BOTH, Classification
 from vitcli.files import read_record, sweep, write_record
@@ -32,11 +31,15 @@ from vitcli.machine import cores
 from vitcli.models import build_model
 from vitcli.progress import progress
 from vitcli.status import Status, drop_state, only_one, read_status, settle
-from vitcli.step import compiles, precision
+from vitcli.step import compiles
 from vitcli.stops import StopSignal, stop_signal
+from vitcli.trackers import check_installed
+from vitcli.trackers.follow import Follower, follow
 from vitcli.trainer import Trainer, find_device
 from vitcli.transfer import pick_lr, transferred
 from vitcli.world import World, check_processes, join
+
+_log = logging.getLogger(__name__)
 
 
 class RunFailed(RuntimeError):
@@ -61,6 +64,7 @@ def run(config: RunConfig, quiet: bool = False) -> Outcome:
         stops.Interrupted: a signal came; the same call goes on from there.
     """
     folder = Path(config.outputs) / "runs" / run_id(config)
+    check_installed(config.tracker)
     device = find_device(config)
     with join(device) as world:
         world.check_same(folder.name)
@@ -91,6 +95,9 @@ def _run(
     model = fresh()
     evaluators = build_evals(config, data, device)
     with only_one(folder) if world.first else nullcontext(), stop_signal() as stop:
+        # Another process may have ended the run while the data were read here.
+        if (done := world.agree(lambda: _finished(folder, config))) is not None:
+            return Outcome(folder, done, trained=False)
         before = read_status(folder).get("train_seconds", 0.0)
         steps = num_steps(config, data.train_size)
         if world.first:
@@ -99,30 +106,34 @@ def _run(
             write_record(folder / "env.json", environment(config, device, steps, world.size))
         status, say = Status(folder, silent=not world.first), _silent if quiet else print
         with status.running(), _told(status, folder), world.watched():
-            search = None
+            search, tuned = None, config
             if config.finetune.lr_grid:
                 with stop.waits():
                     search = pick_lr(config, data, fresh, folder, stop, say, world)
-                config = replace(config, recipe=replace(config.recipe, lr=search["lr"]))
+                tuned = replace(config, recipe=replace(config.recipe, lr=search["lr"]))
             began = time.perf_counter()
             references = measure(evaluators, lambda e: e.references(model), folder.name, quiet)
-            _announce(config, steps, device, world.size, say)
-            trainer = Trainer(config, model, data, folder, world)
+            _announce(tuned, steps, device, world.size, say)
+            trainer = Trainer(tuned, model, data, folder, world)
             said = trainer.resume()
             if said is not None:
                 status.note(note=said)
                 say(said)
             earlier = before if trainer.step else 0.0
-            seconds = _train(trainer, status, earlier, quiet, stop)
-            result = _result(trainer, evaluators, references, quiet)
-            wall = earlier + time.perf_counter() - began
-            result |= {"train_s": seconds, "wall_s": wall, "transfer": transfer, "lr_grid": search}
-            result |= {} if said is None else {"note": said}
-            trained = trainer.trained
-            if world.first:
-                save_weights(folder, trained, config, data.class_names())
-                write_record(folder / "result.json", result, durable=True)
-                drop_state(folder)
+            with _followed(trainer) as follower:
+                seconds = _train(trainer, status, earlier, quiet, stop, follower)
+                result = _result(trainer, evaluators, references, quiet)
+                wall = earlier + time.perf_counter() - began
+                result |= {"train_s": seconds, "wall_s": wall}
+                result |= {"transfer": transfer, "lr_grid": search}
+                result |= {} if said is None else {"note": said}
+                trained = trainer.trained
+                if world.first:
+                    save_weights(folder, trained, config, data.class_names())
+                    write_record(folder / "result.json", result, durable=True)
+                    drop_state(folder)
+                if follower is not None:
+                    follower.end("done", result["metrics"])
     return Outcome(folder, result, trained=True)
 
 
@@ -153,7 +164,32 @@ def _fresh(
     return lambda: copy.deepcopy(source).to(device), said
 
 
-def _train(trainer: Trainer, status: Status, before: float, quiet: bool, stop: StopSignal) -> float:
+@contextmanager
+def _followed(trainer: Trainer) -> Iterator[Follower | None]:
+    """Gives what tells the run's tracker of it, in the first process; ends it if the block fails.
+
+    A block that succeeds has ended it.
+    """
+    follower = None
+    if trainer.world.first:
+        follower = follow(trainer.config, trainer.folder, trainer.step, _log.warning)
+    try:
+        yield follower
+    except BaseException as error:
+        if follower is not None:
+            stopped = isinstance(error, KeyboardInterrupt | SystemExit)
+            follower.end("interrupted" if stopped else "failed")
+        raise
+
+
+def _train(
+    trainer: Trainer,
+    status: Status,
+    before: float,
+    quiet: bool,
+    stop: StopSignal,
+    follower: Follower | None,
+) -> float:
     """Returns the seconds spent in training, `before` this call included."""
     status.update(step=trainer.step, num_steps=trainer.num_steps)
     name = trainer.folder.name
@@ -167,6 +203,8 @@ def _train(trainer: Trainer, status: Status, before: float, quiet: bool, stop: S
             status.note(**record, train_seconds=before + time.perf_counter() - began)
             if show is not None:
                 show(record)
+            if follower is not None:
+                follower.send(record)
 
         with stop.waits():
             trainer.train(observe, stop)
@@ -217,33 +255,6 @@ def _notes(trainer: Trainer) -> list[str]:
     return notes
 
 
-def environment(
-    config: RunConfig, device: torch.device, steps: int = 0, processes: int = 1
-) -> dict[str, Any]:
-    """Returns what a number may depend on besides the config: machine, versions, commit.
-
-    Args:
-        steps: of the training; 0: there is none.
-        processes: that train together.
-    """
-    if device.type == "cuda":
-        name = torch.cuda.get_device_name(device)
-    else:  # other kernels on another CPU, and then other last digits
-        name = torch.cpu.get_capabilities().get("cpu_name") or platform.machine()
-    return {
-        "device": f"{device.type} ({name})",
-        "host": platform.node(),
-        "cores": cores(),
-        "processes": processes,
-        "threads": torch.get_num_threads(),
-        "precision": precision(config, steps, device),
-        "compiled": compiles(config, steps, device),
-        "python": platform.python_version(),
-        **{package: version(package) for package in ("vitcli", "torch", "timm")},
-        "commit": _commit(),
-    }
-
-
 @contextmanager
 def _told(status: Status, folder: Path) -> Iterator[None]:
     """Writes how the block ended."""
@@ -260,19 +271,3 @@ def _told(status: Status, folder: Path) -> Iterator[None]:
         where = f" (traceback in {folder / 'status.json'})" if status.writes else ""
         raise RunFailed(f"{line}{where}") from error
     status.update(state="done")
-
-
-def _commit() -> str | None:
-    """Returns the commit of this source tree, `+` appended if it was changed; None outside git."""
-    root = Path(__file__).resolve().parent.parent
-    if not (root / ".git").exists():
-        return None
-    try:
-        git = ["git", "-C", str(root)]
-        head = subprocess.run(
-            [*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True
-        )
-        dirty = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True)
-    except OSError:
-        return None
-    return head.stdout.strip() + ("+" if dirty.stdout.strip() else "") or None

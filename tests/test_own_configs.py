@@ -1,0 +1,149 @@
+"""A user's own folder of configs: what is wrong in it is one line that names the file."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from helpers import TWO_CELLS, Ended
+
+from vitcli.evals.real import RealLabels
+from vitcli.study.file import read_study
+
+
+@pytest.mark.parametrize("command", [["plan", "tiny"], ["ablate", "tiny"], ["train"]])
+def test_the_folder_itself(
+    command: list[str], vitcli: Callable[..., Ended], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("x")
+    for name in ("file", "nowhere"):
+        ended = vitcli(*command, "--config-dir", str(tmp_path / name))
+        assert ended.code == 2
+        assert ended.err == f"vitcli: --config-dir {tmp_path / name}: no such folder\n"
+
+
+def study(**changes: Any) -> bytes:
+    """TWO_CELLS with changes."""
+    return yaml.safe_dump(yaml.safe_load(TWO_CELLS) | changes).encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"title: [1\n", "not valid YAML (while parsing"),
+        (b"title:\tTwo\n\tmetric: x\n", "not valid YAML"),
+        (b"title: Gr\xf6\xdfe\n", "not valid YAML"),
+        (b"title: x\0\n", "not valid YAML"),
+        (b"title: a\ntitle: b\n", "found duplicate key title"),
+        (b"a: &a\n  b: *a\n", "not valid YAML (Circular reference"),
+        (b"a: &a [*a]\n", "not valid YAML (Circular reference"),
+        (b"", "a study is a mapping"),
+        (b"- 1\n", "a study is a mapping"),
+        (b"5\n", "a study is a mapping"),
+        (b"like: own\n", "like=own: a study that is like itself"),
+        (b"like: other\n", "like=own: a study that is like itself"),
+        (b"like: half\n", "like=half: title: is missing"),
+        (b"like: half\nrows: [a]\n", "like=half: title: is missing"),
+        (b"like: {a: 1}\n", "choose from"),
+        (study(title="${nope}"), "title=${nope}: only overrides and sources"),
+        (study(rows={"a": {"label": "${metric}"}}), "rows.a.label=${metric}: only"),
+        (study(differences=["a", "${x}"]), "differences[1]=${x}: only"),
+        (study(rows={"a": {"label": "A", "overrides": [f"outputs={'${nope}'}"]}}), "'nope' not"),
+        (study(columns={"c": {"label": "C", "value": float("nan")}}), "columns.c.value=nan: "),
+        (study(rows=None), "rows"),
+        (study(wings=2), "wings: unknown key"),
+    ],
+)
+def test_a_study_is_refused_in_one_line(
+    text: bytes, message: str, vitcli: Callable[..., Ended], tmp_path: Path
+) -> None:
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "own.yaml").write_bytes(text)
+    (tmp_path / "study" / "other.yaml").write_bytes(b"like: own\n")
+    (tmp_path / "study" / "half.yaml").write_bytes(b"rows: [1]\n")
+    ended = vitcli("plan", "own", "--config-dir", str(tmp_path))
+    assert ended.code == 2, ended.out
+    assert message in ended.err
+    assert ended.err.startswith("vitcli: own.yaml: ") or "'nope' not" in message
+    assert ended.err.count("\n") == 1
+
+
+def test_a_study_may_refer_to_other_keys_in_overrides(tmp_path: Path) -> None:
+    (tmp_path / "study").mkdir()
+    rows = {"a": {"label": "A", "overrides": ["outputs=${data.name}", "data.size=1e3"]}}
+    (tmp_path / "study" / "own.yaml").write_bytes(study(rows=rows))
+    _, found = read_study("own", tmp_path)
+    assert found.rows["a"].overrides == rows["a"]["overrides"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"name: [1\n", 'odd.yaml", line 2'),
+        (b"name: Gr\xf6\xdfe\n", "odd.yaml: not valid YAML"),
+        (b"- 1\n", "model/odd.yaml: Merge error: list is not a subclass of ModelConfig"),
+        (b"name: &a\n  b: *a\n", "odd.yaml: not valid YAML (Circular"),
+        (b"wings: 1\n", "model/odd.yaml: Key 'wings' not in 'ModelConfig'"),
+        (
+            b"depth: deep\n",
+            "of type 'str' could not be converted to Integer (model.depth)",
+        ),
+        (b"name: ${nope}\n", "Interpolation key 'nope' not found"),
+        (b"defaults: [nope]\n", "Could not load 'model/nope'"),
+    ],
+)
+@pytest.mark.parametrize("command", ["train", "plan"])
+def test_a_model_is_refused_in_one_line(
+    command: str, text: bytes, message: str, vitcli: Callable[..., Ended], tmp_path: Path
+) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "odd.yaml").write_bytes(text)
+    (tmp_path / "model" / "unused.yaml").write_bytes(b"name: &a\n  b: *a\n")
+    words = ["--cfg", "job", "--resolve"] if command == "train" else ["pos-emb"]
+    ended = vitcli(command, *words, "--config-dir", str(tmp_path), "model=odd")
+    assert ended.code == 2
+    assert message in ended.err
+    assert ended.err.count("\n") == 1
+    assert vitcli("train", "--cfg", "job", "--config-dir", str(tmp_path), "model=b").code == 0
+
+
+@pytest.mark.parametrize("held", [{}, [1, 2], [["a"]], None, [[0], [1.5]]])
+def test_labels_of_another_shape_are_refused(held: Any, tmp_path: Path) -> None:
+    names = ["ILSVRC2012_val_00000001.JPEG"]
+    data: Any = SimpleNamespace(names=lambda part: names)
+    path = tmp_path / "real.json"
+    path.write_text(json.dumps(held))
+    with pytest.raises(ValueError, match="not a list of lists of class numbers"):
+        RealLabels(data, path, torch.device("cpu"))
+    path.write_text("[[1")
+    with pytest.raises(ValueError, match=r"real\.json: not valid JSON"):
+        RealLabels(data, path, torch.device("cpu"))
+    path.write_text("[[1, 2], []]")
+    RealLabels(data, path, torch.device("cpu"))
+
+
+def test_a_new_study_runs_as_it_is(
+    vitcli: Callable[..., Ended], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    written = vitcli("new", "study", "my-depth")
+    assert written.code == 0, written.err
+    assert written.out.splitlines()[0] == "my_conf/study/my_depth.yaml"
+    words = re.search(r"`vitcli (.*)`", written.out)
+    assert words is not None
+    fast = ["train.images=64", "train.batch_size=8", "data.val_size=32", "threads=1"]
+    ended = vitcli(*words[1].split(), *fast, "seeds=2", "hydra/launcher=basic")
+    assert ended.code == 0, ended.out + ended.err
+    (report,) = tmp_path.glob("outputs/studies/my-depth-*/report/report.md")
+    assert "Four layers are better than two." in report.read_text()
+    for name, said in [("my-depth", "one already"), ("pos-emb", "one already"), ("../x", "small")]:
+        refused = vitcli("new", "study", name)
+        assert (refused.code, said in refused.err) == (2, True), refused.err
+    assert len(list(tmp_path.glob("my_conf/**/*.yaml"))) == 1

@@ -1,0 +1,41 @@
+"""The arguments and options that several commands have, each with its help and completion."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vitcli import complete
+
+RAW = {"ignore_unknown_options": True}
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Settings: model=micro train.steps=100 seed=1 ...", autocompletion=complete.settings
+    ),
+]
+Source = Annotated[
+    str,
+    typer.Argument(
+        help="A run's folder, a checkpoint, timm:NAME or hf:REPO.", autocompletion=complete.sources
+    ),
+]
+Study = Annotated[
+    str,
+    typer.Argument(
+        help="A study's name; without it, all are listed.", autocompletion=complete.studies
+    ),
+]
+Planned = Annotated[
+    str,
+    typer.Argument(
+        help="A study's name (pos-emb), or its folder's.", autocompletion=complete.planned
+    ),
+]
+Outputs = Annotated[Path, typer.Option(help="Where runs and studies are kept.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]
+ConfigDir = Annotated[
+    Path | None, typer.Option(help="Your own configs: model/, study/, ... beside ours.")
+]

@@ -1,0 +1,94 @@
+"""The commands beside studies: data sets, checkpoints, speed. Each imports what it needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vitcli.cli_options import Json, Overrides, Source
+from vitcli.output import answer, console
+
+
+def check_data(overrides: Overrides = None, as_json: Json = False) -> None:
+    """Read every image of a data set: classes, broken files, modes, sizes, what is there twice."""
+    from vitcli.compose import compose
+    from vitcli.data.inspect import check, print_checked
+
+    checked = check(compose(overrides or []).data)
+    if as_json:
+        answer("data check", vars(checked))
+    else:
+        print_checked(checked, console())
+    if checked.bad:
+        raise typer.Exit(1)
+
+
+def show_data(
+    overrides: Overrides = None,
+    out: Annotated[Path, typer.Option(help="The PNG to write.")] = Path("sheet.png"),
+) -> None:
+    """Write a contact sheet: images as the model sees them, augmented, then for validation."""
+    from vitcli.compose import compose
+    from vitcli.data.inspect import show
+
+    show(compose(overrides or []), out)
+    print(out)
+
+
+def convert(
+    source: Source,
+    target: Annotated[
+        Path,
+        typer.Argument(help="x.npz: Google's; x: Hugging Face's; x.safetensors: ours, timm's."),
+    ],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="What names do not say: model.num_heads=8 ...")
+    ] = None,
+) -> None:
+    """Convert a checkpoint: Google's, timm's, Hugging Face's or ours."""
+    from vitcli.models.convert import describe, read, write
+
+    checkpoint = read(source, overrides or [])
+    for word, text in describe(checkpoint):
+        print(f"{word:10} {text}")
+    how = write(checkpoint, target)
+    print(f"{'wrote':10} {target}\n{'load with':10} {how}")
+
+
+def show_bench(
+    what: Annotated[str, typer.Argument(help="train, or data; all without it.")] = "",
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Time training steps and data loaders beside timm's. All, or `train model=micro ...`."""
+    from vitcli import bench, bench_data
+
+    if what not in ("", "train", "data"):
+        raise ValueError(f"bench {what}: choose from train, data")
+    if what == "data" and overrides:
+        raise ValueError("bench data: takes no settings")
+    found = dict[str, dict[str, dict[str, float]]]()
+    if what != "data":
+        shapes = {" ".join(overrides): overrides} if overrides else bench.SHAPES
+        found["train"] = {name: bench.bench_step(name, words) for name, words in shapes.items()}
+        if not as_json:
+            bench.show(found["train"], console())
+    if what != "train":
+        found["data"] = bench_data.bench_data()
+        if not as_json:
+            bench_data.show(found["data"], console())
+    if as_json:
+        answer("bench", found)
+
+
+def new_study(
+    name: Annotated[str, typer.Argument(help="Of the study, as my-depth.")],
+    config_dir: Annotated[Path, typer.Option(help="Your own configs.")] = Path("my_conf"),
+) -> None:
+    """Write a study of your own, small and commented. It runs as it is."""
+    from vitcli.study.new import write_study
+
+    print(write_study(name, config_dir))
+    print(f"run it with `vitcli ablate {name} --config-dir {config_dir}`")

@@ -1,0 +1,44 @@
+"""The runs beside a run that differ from it in the seed alone. No torch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from vitcli.config import RunConfig
+from vitcli.frozen import read_config
+from vitcli.identity import run_id
+from vitcli.records import Run, read_run
+
+
+def siblings(folder: Path) -> dict[int, Run]:
+    """Returns by seed the run and those that differ from it in the seed alone.
+
+    A study's seed draws the data anew as well, and that of a source.
+    """
+    runs, own = folder.parent, read_config(folder / "config.yaml")
+    start = folder.name.partition("-from-")[0] if own.finetune.weights else _named(folder)
+    found: dict[int, Run] = {}
+    for other in sorted(runs.glob(f"{start}*")):
+        try:
+            its = read_config(other / "config.yaml")
+            if _seedless(its, runs) == _seedless(own, runs):
+                found[its.seed] = read_run(other.name, runs)
+        except (ValueError, OSError):  # damaged, or no run
+            continue
+    return found | {own.seed: read_run(folder.name, runs)}
+
+
+def _named(folder: Path) -> str:
+    """Returns the name up to its seed: what follows has no s, it is hexadecimal."""
+    return folder.name.rpartition("-s")[0] + "-s"
+
+
+def _seedless(config: RunConfig, runs: Path) -> str:
+    """Returns the name of the run that the config is with seed 0, as is its source."""
+    weights = config.finetune.weights
+    if weights is not None and (runs / weights / "config.yaml").exists():
+        weights = _seedless(read_config(runs / weights / "config.yaml"), runs)
+    finetune = replace(config.finetune, source=None, weights=weights)
+    data = replace(config.data, seed=0)
+    return run_id(replace(config, seed=0, data=data, finetune=finetune))

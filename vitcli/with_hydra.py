@@ -1,0 +1,196 @@
+"""All that we ask of Hydra: parse, compose, run, and YAML as it reads it. No torch.
+
+What it refuses is one line.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import re
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vitcli.config import RunConfig
+from vitcli.files import conf_dir
+
+SCHEMA = "schema"  # the name of RunConfig in conf/config.yaml
+# Hydra and OmegaConf keep state that threads share; who composes holds this.
+ALONE = threading.RLock()
+_NOISE = ("object_type=", "reference_type=", "See http")  # lines of theirs
+
+
+def check_config_dir(config_dir: Path | None) -> None:
+    """Raises ValueError unless it is a folder, or None."""
+    if config_dir is not None and not config_dir.is_dir():
+        raise ValueError(f"--config-dir {config_dir}: no such folder")
+
+
+def composed(name: str, overrides: Sequence[str], config_dir: Path | None = None) -> Any:
+    """Returns what Hydra composes of conf/`name`.yaml, its own node `hydra` too.
+
+    The Hydra of a program that calls us is neither asked nor changed: not its search path, its
+    stored configs, its job, its version.
+
+    Raises:
+        HydraException, OmegaConfBaseException: see `one_line_errors`.
+    """
+    from hydra import version
+    from hydra.types import RunMode
+
+    base = version.VersionBase.instance()
+    with ALONE:
+        before = base.version_base
+        version.setbase("1.3")
+        try:
+            return _loader(config_dir).load_configuration(
+                name, list(overrides), RunMode.RUN, from_shell=False
+            )
+        finally:
+            base.version_base = before
+
+
+def _loader(config_dir: Path | None) -> Any:
+    """Returns what loads configs of conf/, a user's folder after it, and of no other program's."""
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+    from hydra._internal.utils import create_config_search_path
+    from hydra.core.config_search_path import SearchPathQuery
+    from hydra.core.config_store import ConfigStore
+    from hydra.core.utils import setup_globals
+
+    setup_globals()  # ${now:...}: what they are is Hydra's and the same for all
+    places = create_config_search_path(str(conf_dir()))
+    if config_dir is not None:
+        url = f"file://{config_dir.resolve()}"
+        places.prepend("config_dir", url, anchor=SearchPathQuery(provider="schema"))
+    loader = ConfigLoaderImpl(places)
+    store = copy.copy(ConfigStore.instance())
+    # A program's own `config` or `model/b` would be taken for the schema of ours.
+    store.repo = {"hydra": store.repo["hydra"]}
+    store.store(SCHEMA, RunConfig)
+    schemas: Any = loader.repository.get_schema_source()
+    schemas.store = store
+    return loader
+
+
+def run_hydra(name: str, argv: Sequence[str], task: Callable[[Any], None]) -> None:
+    """Calls `task` with what Hydra makes of conf/`name`.yaml and the command line `argv`.
+
+    Args:
+        argv: what the program is called, flags, `--`, overrides.
+    Raises:
+        HydraException, OmegaConfBaseException: see `one_line_errors`.
+    """
+    import hydra
+
+    _register()
+    before, full = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    sys.argv = list(argv)
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # raise; do not print and exit
+    try:
+        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)(task)()
+    finally:
+        sys.argv = before
+        del os.environ["HYDRA_FULL_ERROR"]
+        if full is not None:
+            os.environ["HYDRA_FULL_ERROR"] = full
+
+
+@cache
+def _register() -> None:
+    from hydra.core.config_store import ConfigStore
+
+    ConfigStore.instance().store(SCHEMA, RunConfig)
+
+
+@lru_cache(maxsize=1024)
+def parsed(override: str) -> Any:
+    """Returns Hydra's Override. Raises ValueError, with `^` where its grammar does not go on."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        return OverridesParser.create().parse_rule(override, "override")
+    except HydraException as error:
+        at = _place(override, error)
+        if at is None:
+            raise ValueError(f"{override}: {_joined(str(error))}") from None
+        if "=" not in override:
+            raise ValueError(f"{override}: a setting is written key=value") from None
+        raise ValueError(
+            f"{override[:at]}^{override[at:]}: cannot be read from ^ on; brackets are closed, and "
+            "text with spaces, accents or any of ,=:[](){} is in quotes, as in 'key=\"a, b\"'"
+        ) from None
+
+
+def _place(override: str, error: BaseException) -> int | None:
+    """Returns the index at which the grammar stopped; None if it read all, and then refused it."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_name == "syntaxError":  # of the listener: the error does not keep it
+            above = override.splitlines(keepends=True)[: frame.f_locals["line"] - 1]
+            return sum(map(len, above)) + int(frame.f_locals["column"])
+    return None
+
+
+def read_yaml(path: Path, ours: bool = False) -> Any:
+    """Returns the value in the YAML file, read as Hydra does: 1e-3 is a number.
+
+    Args:
+        ours: read by PyYAML in C, twenty times as fast, which knows 1.0e-3 alone for a number.
+    Raises:
+        ValueError: in one line with the file: no YAML, a key twice, a value inside itself.
+    """
+    from omegaconf._utils import get_yaml_loader
+
+    fast = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        value = yaml.load(path.read_bytes(), Loader=fast if ours else get_yaml_loader())
+        json.dumps(value, default=str)  # raises on what holds itself
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        raise ValueError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
+    return value
+
+
+@contextmanager
+def one_line_errors(config_dir: Path | None = None) -> Iterator[None]:
+    """Turns what Hydra, OmegaConf and YAML raise into a ValueError of one line.
+
+    Args:
+        config_dir: a user's own configs; one that cannot be read is named.
+    """
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+        raise ValueError(_one_line(error)) from error
+    except (UnicodeError, RecursionError):  # which do not say in which file
+        for path in sorted(config_dir.glob("*/*.yaml")) if config_dir else []:
+            read_yaml(path)
+        raise
+
+
+def _one_line(error: BaseException) -> str:
+    """Returns what they say, with the remedies below it, but not what it says to their authors."""
+    said, cause = _joined(str(error)), error.__cause__
+    if cause is not None and (not said or said.startswith("Error merging override")):
+        error, said = cause, _joined(str(cause))
+    key = getattr(error, "full_key", None)
+    said = re.sub(r" full_key: (\S*)", "" if key else r" (\1)", said)
+    said = re.sub(r"^In '(.+?)': \w+ raised while composing config:", r"\1.yaml:", said)
+    return " ".join(f"{key}: {said}".split()) if key else said or type(error).__name__
+
+
+def _joined(text: str) -> str:
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    return " ".join(line for line in lines if line and not line.startswith(_NOISE))
