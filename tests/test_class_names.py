@@ -92,7 +92,21 @@ def test_a_head_is_used_by_its_names(
     (tmp_path / "map.txt").write_text("\n".join(NAMES[:4]))
     short = vitcli("eval", bare, *natural, f"data.class_map={tmp_path / 'map.txt'}")
     assert (short.code, "4 names for a head of 5 classes" in short.err) == (2, True)
-    assert "of `vitcli eval` alone" in vitcli("train", *own, "data.class_map=x").err
+    assert "only `vitcli eval` reads it" in vitcli("train", *own, "data.class_map=x").err
+
+
+def test_eval_says_what_its_data_left_out(
+    vitcli: Callable[..., Ended], own: list[str], photos: Path, trained: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(photos, tmp_path / "other")
+    (tmp_path / "other" / "val" / "a" / "notes.txt").write_text("")
+    (tmp_path / "other" / "val" / "a" / "broken.jpg").write_bytes(b"no image")
+    place = [f"data.path={tmp_path / 'other'}", "data.max_bad=1", f"outputs={tmp_path / 'o'}"]
+    ended = vitcli("eval", str(trained), *own, *place, "threads=1")
+    assert top1(ended) == 1.0
+    said = " ".join(ended.out.split())
+    assert "images left out that cannot be decoded: 1 (val/a/broken.jpg)" in said
+    assert "1 files of kinds that are not read: .txt (1)" in said
 
 
 def test_a_head_of_other_classes_is_refused(

@@ -15,7 +15,7 @@ from vitcli import perf
 from vitcli.bench import trainer_of
 from vitcli.compose import compose
 from vitcli.config import RunConfig
-from vitcli.step import build_loss, compiles, precision
+from vitcli.step import Loss, build_loss, compiles, precision
 from vitcli.stops import Interrupted
 from vitcli.trainer import Trainer, find_device
 
@@ -147,6 +147,24 @@ def test_bf16_where_the_processor_has_units_for_it(
     assert precision(compose(["compile=on"]), 9, CPU) == fast
     assert precision(compose(["model=ti", "compile=off"]), 9, CPU) == fast
     assert precision(compose(["train.precision=bf16"]), 9, CPU) == "bf16"
+
+
+def test_pieces_of_a_batch_are_compiled_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = []
+
+    def fake(loss: Loss) -> Loss:
+        def counted(images: Tensor, labels: Tensor) -> Tensor:
+            compiled.append(len(images))
+            return loss(images, labels)
+
+        return counted
+
+    monkeypatch.setattr("vitcli.step._compiled", fake)
+    trainer = trainer_of(compose([*SMALL, "compile=on"]))
+    loss = build_loss(trainer.model, trainer.config, 1)
+    for size in (8, 7, 4, 3):
+        loss(*trainer.data.train_batch(torch.arange(size)))
+    assert compiled == [8, 4]
 
 
 def test_the_cores_are_those_that_this_process_may_use() -> None:

@@ -265,6 +265,16 @@ def test_mistakes_are_one_line(
     assert not list(tmp_path.glob("tuned/runs/*/*"))
 
 
+def test_training_on_a_source_names_the_command_for_it(
+    vitcli: Callable[..., Ended], trained: Path, tmp_path: Path
+) -> None:
+    ended = vitcli("train", f"finetune.source={trained}", f"outputs={tmp_path / 'o'}")
+    assert ended.code == 2
+    said = f"vitcli: finetune.source={trained}: use `vitcli finetune {trained}` instead"
+    assert ended.err.splitlines() == [said]
+    assert not list(tmp_path.glob("o/runs/*"))
+
+
 def test_eval_measures_any_checkpoint(
     vitcli: Callable[..., Ended], trained: Path, tmp_path: Path
 ) -> None:
@@ -292,6 +302,8 @@ def test_eval_measures_any_checkpoint(
         ("evals.downstream=letters", "letters are classes of glyphs"),
         ("evals.downstream=cifar", "evals.downstream=cifar: choose from"),
         ("evals.shifts=[29]", "evals.shifts=[29]: at most 28 pixels"),
+        ("data.crop_pct=0", "data.crop_pct=0.0: above 0, at most 1"),
+        ("recipe.polyak=0.5", "recipe.polyak=0.5: `vitcli eval` trains nothing"),
     ):
         assert message in vitcli("eval", str(trained), *few, wrong).err
     nothing = vitcli("eval", str(trained), *few, "evals=upstream")

@@ -22,7 +22,7 @@ from vitcli.models import build_model
 from vitcli.perf import train_flops
 from vitcli.progress import measuring
 from vitcli.step import has_bf16
-from vitcli.trainer import Trainer, find_device
+from vitcli.trainer import Trainer, find_device, use_threads
 
 ROUNDS = 9  # each round times every contestant once, so that a drift of the machine hits all alike
 SECONDS = 0.3  # of a contestant in a round
@@ -61,6 +61,7 @@ def bench_step(name: str, overrides: Sequence[str]) -> dict[str, float]:
     """
     config = compose(["evals=upstream", *overrides, "compile=on"])
     device, size = find_device(config), config.train.batch_size
+    use_threads(config)
     data = build_data(config.data, device)
     index = torch.arange(size, device=device)
     batch = data.train_batch(index)

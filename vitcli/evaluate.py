@@ -20,12 +20,16 @@ from vitcli.frozen import read_config
 from vitcli.identity import identity
 from vitcli.models.convert import Checkpoint, read
 from vitcli.models.convert import notes as unsaid
-from vitcli.rules import validate_evals, validate_fields, validate_shifts
-from vitcli.trainer import find_device
+from vitcli.rules import validate_data, validate_evals, validate_fields, validate_shifts
+from vitcli.trainer import find_device, use_threads
 from vitcli.transfer import digest
 
 # What of a command line says what a checkpoint does not: keys of these, and whose weights.
 _OF_MODEL = ("model", "pos_emb", "stem", "which")
+# What only training reads.
+_OF_TRAINING = (
+    "recipe", "train", "finetune", "checkpoint", "compile", "parallel", "recompute", "tracker"
+)  # fmt: skip
 _PREPROCESSING = {"data.interpolation", "data.crop_pct", "data.crop_mode"}
 
 
@@ -37,13 +41,18 @@ def evaluate(source: str, overrides: Sequence[str]) -> tuple[Path, dict[str, Any
     with other classes than the data is not used, and the result says so.
 
     Raises:
-        ValueError: a source that can't be read, or data that do not fit it.
+        ValueError: a source that can't be read, data that do not fit it, or a setting of training.
     """
+    for word in overrides:
+        if _key(word).split(".")[0] in _OF_TRAINING:
+            raise ValueError(f"{word}: `vitcli eval` trains nothing, it does not read this setting")
     of_model = [word for word in overrides if _key(word).split(".")[0] in _OF_MODEL]
     overrides = [word for word in overrides if word not in of_model]
     config = _config(source, overrides)
+    validate_data(config)
     validate_evals(config)
     device = find_device(config)
+    use_threads(config)
     img_size = config.data.height_width
     checkpoint, line = read(source, of_model, img_size).resize(img_size)
     if not {_key(word) for word in overrides} & _PREPROCESSING:
@@ -77,7 +86,7 @@ def evaluate(source: str, overrides: Sequence[str]) -> tuple[Path, dict[str, Any
         "weights": weights,
         "metrics": metrics,
         "evals": [evaluator.protocol() for evaluator in evaluators],
-        "notes": notes,
+        "notes": [*notes, *data.said()],
         **measured,
         "env": environment(config, device),
     }

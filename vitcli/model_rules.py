@@ -14,12 +14,14 @@ def validate_model(config: RunConfig, img_size: tuple[int, int]) -> None:
         raise ValueError(f"model.options={options} with model.family={family}: it has none")
     if not isinstance(options, dict | None):
         raise ValueError(f"model.options={options}: names and values, such as {{mlp: 128}}")
+    if config.recompute and family != "vit":
+        raise ValueError(
+            f"recompute=true with model.family={family}: only a ViT's blocks can be recomputed"
+        )
     if family == "resnet":
         _validate_resnet(config)
     elif family == "vit":
         _validate_vit(config, img_size)
-    elif config.recompute:
-        raise ValueError(f"recompute=true with model.family={family}: only a ViT's blocks are")
 
 
 def _validate_resnet(config: RunConfig) -> None:
@@ -41,8 +43,6 @@ def _validate_resnet(config: RunConfig) -> None:
             f"pos_emb.kind={config.pos_emb.kind} with model.family=resnet: "
             "a ResNet has no position embedding, use pos_emb=none"
         )
-    if config.recompute:
-        raise ValueError("recompute=true with model.family=resnet: only a ViT's blocks are")
     if config.stem.layers:
         raise ValueError(
             f"stem={config.stem.name} with model.family=resnet: "

@@ -43,11 +43,11 @@ def validate(config: RunConfig) -> None:
             f"train.batch_size={config.train.batch_size}"
         )
     if config.data.class_map is not None:
-        raise ValueError(f"data.class_map={config.data.class_map}: of `vitcli eval` alone")
-    _validate_data(config)
+        raise ValueError(f"data.class_map={config.data.class_map}: only `vitcli eval` reads it")
+    validate_data(config)
     if len(config.recipe.betas) != 2 or max(config.recipe.betas) >= 1:
         raise ValueError(f"recipe.betas={config.recipe.betas}: two numbers in [0, 1)")
-    for key in ("dropout", "label_smoothing"):
+    for key in ("dropout", "label_smoothing", "polyak"):
         if getattr(config.recipe, key) >= 1:
             raise ValueError(f"recipe.{key}={getattr(config.recipe, key)}: a number in [0, 1)")
     mixes = config.recipe.mixup > 0 or config.recipe.cutmix > 0
@@ -76,7 +76,7 @@ def validate(config: RunConfig) -> None:
 
 
 def validate_evals(config: RunConfig) -> None:
-    """Raises ValueError if the few-shot sets are none, or do not fit the data."""
+    """Raises ValueError if the few-shot sets are unknown, or do not fit the data."""
     evals = config.evals
     if evals.sets and not evals.shots:
         raise ValueError("evals.shots=[]: at least one number (evals.downstream=null: no few-shot)")
@@ -113,7 +113,10 @@ def validate_shifts(shifts: list[int], config: RunConfig, img_size: tuple[int, i
     model = config.model
     stride = model.patch_size
     if model.family not in FAMILIES:
-        raise ValueError(f"evals.shifts={shifts} with model.family={model.family}: not of its maps")
+        raise ValueError(
+            f"evals.shifts={shifts} with model.family={model.family}: shifts are measured on "
+            "vitcli's own ViTs and ResNets only"
+        )
     if model.family == "resnet":
         stride = (4 if model.root == "imagenet" else 1) * 2 ** (len(model.layers) - 1)
         if any(side % stride for side in img_size):
@@ -132,11 +135,13 @@ def _validate_finetune(config: RunConfig) -> None:
     finetune = config.finetune
     if finetune.weights is not None and (finetune.source is None or not is_name(finetune.weights)):
         raise ValueError(
-            f"finetune.weights={finetune.weights}: found by vitcli in finetune.source, not given"
+            f"finetune.weights={finetune.weights}: do not set it, vitcli reads it from "
+            "finetune.source"
         )
     if finetune.lr_grid and finetune.source is None:
         raise ValueError(
-            f"finetune.lr_grid={finetune.lr_grid} without finetune.source: only transfer has a grid"
+            f"finetune.lr_grid={finetune.lr_grid} without finetune.source: only `vitcli finetune` "
+            "picks a rate"
         )
     if finetune.preprocess == "source" and finetune.source is None:
         raise ValueError("finetune.preprocess=source without finetune.source")
@@ -151,11 +156,10 @@ def _validate_finetune(config: RunConfig) -> None:
         )
     if finetune.lr_grid and config.data.size is None and config.data.name == "glyphs":
         raise ValueError("finetune.lr_grid with data.size=null: glyphs has no end to split")
-    if config.recipe.polyak >= 1:
-        raise ValueError(f"recipe.polyak={config.recipe.polyak}: a number in [0, 1)")
 
 
-def _validate_data(config: RunConfig) -> None:
+def validate_data(config: RunConfig) -> None:
+    """Raises ValueError if the settings of the data do not fit together."""
     data, augment = config.data, config.data.augment
     if data.size is not None and data.num_classes is not None and data.size < data.num_classes:
         raise ValueError(

@@ -20,14 +20,12 @@ from vitcli.analysis.settled import MOVED
 from vitcli.checkpoint import save_weights
 from vitcli.config import RunConfig, num_steps
 from vitcli.data import build_data
-from vitcli.data.names import some
 from vitcli.environment import environment
 from vitcli.evals import Evaluator, build_evals, measure
 from vitcli.evals.classification import OF_BOTH, Classification
 from vitcli.files import read_record, sweep, write_record
 from vitcli.frozen import check_frozen, write_config
 from vitcli.identity import run_id
-from vitcli.machine import cores
 from vitcli.models import build_model
 from vitcli.progress import progress
 from vitcli.status import Status, drop_state, only_one, read_status, settle
@@ -35,7 +33,7 @@ from vitcli.step import compiles
 from vitcli.stops import StopSignal, stop_signal
 from vitcli.trackers import check_installed
 from vitcli.trackers.follow import Follower, follow
-from vitcli.trainer import Trainer, find_device
+from vitcli.trainer import Trainer, find_device, use_threads
 from vitcli.transfer import pick_lr, transferred
 from vitcli.world import World, check_processes, join
 
@@ -63,6 +61,9 @@ def run(config: RunConfig, quiet: bool = False) -> Outcome:
         RunFailed: training or evaluation failed; the folder says where and why.
         stops.Interrupted: a signal came; the same call goes on from there.
     """
+    source = config.finetune.source
+    if source is not None and config.finetune.weights is None:
+        raise ValueError(f"finetune.source={source}: use `vitcli finetune {source}` instead")
     folder = Path(config.outputs) / "runs" / run_id(config)
     check_installed(config.tracker)
     device = find_device(config)
@@ -88,7 +89,7 @@ def _run(
     config: RunConfig, folder: Path, world: World, device: torch.device, quiet: bool
 ) -> Outcome:
     """Trains and evaluates; of several processes the first one writes the files."""
-    torch.set_num_threads(config.threads or cores())
+    use_threads(config)
     torch.manual_seed(config.seed)
     data = world.in_turn(lambda: build_data(config.data, device))
     fresh, transfer = _fresh(config, data.num_classes, device)
@@ -247,9 +248,7 @@ def _result(
 
 def _notes(trainer: Trainer) -> list[str]:
     """Returns what was left out, assumed or converted, a line each."""
-    notes = trainer.data.notes()
-    if bad := trainer.data.skipped():
-        notes.append(f"{len(bad)} images could not be decoded, and were left out: {some([*bad])}")
+    notes = trainer.data.said()
     if trainer.losses.left_out:
         notes.append(f"{trainer.losses.left_out} steps without a finite loss were left out")
     return notes

@@ -85,8 +85,9 @@ def build_loss(model: nn.Module, config: RunConfig, num_steps: int, processes: i
         return plain
     whole = config.train.batch_size // config.train.accumulate // processes
     fast = _compiled(plain)
-    # A batch in which an image could not be decoded has a shape of its own.
-    return lambda images, labels: (fast if len(images) == whole else plain)(images, labels)
+    # A batch in which images could not be decoded has a shape of its own, which is not compiled;
+    # the pieces of train.auto_batch are.
+    return lambda images, labels: (plain if whole % len(images) else fast)(images, labels)
 
 
 def _compiled(loss: Loss) -> Loss:

@@ -26,6 +26,7 @@ from vitcli.gradients import Gradients, OutOfMemory
 from vitcli.identity import run_id
 from vitcli.looks import Looks
 from vitcli.losses import Losses, open_log
+from vitcli.machine import cores
 from vitcli.optim import build_optimizer, lr_at
 from vitcli.sharded import Sharded, ShardedOptimizer
 from vitcli.stops import Interrupted
@@ -276,6 +277,11 @@ class Trainer:
                     f"(now {self.config.recipe.lr})"
                 )
         return values
+
+
+def use_threads(config: RunConfig) -> None:
+    """Lets torch compute with `config.threads`, or with the cores that this process may use."""
+    torch.set_num_threads(config.threads or cores())
 
 
 def find_device(config: RunConfig) -> torch.device:

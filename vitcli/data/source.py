@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vitcli.data.facts import Fact, of_pixels
 from vitcli.data.labels import Classes
+from vitcli.data.names import some
 from vitcli.data.order import batch_draw, batch_index
 
 AT_ONCE = 64  # images whose facts are found together
@@ -73,6 +74,13 @@ class DataSource(Protocol):
     def notes(self) -> list[str]:
         """Returns what was left out or assumed when the set was opened, a line each."""
         return []
+
+    def said(self) -> list[str]:
+        """Returns the notes, and how many images could not be decoded so far, a line each."""
+        notes = list(self.notes())
+        if bad := self.skipped():
+            notes.append(f"images left out that cannot be decoded: {len(bad)} ({some([*bad])})")
+        return notes
 
     def state_dict(self) -> dict[str, Any]:
         """Returns what a resumed run must know of the part before."""
