@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -283,6 +284,10 @@ def num_steps(config: RunConfig, train_size: int) -> int:
 
 
 def backbone_stride(stem: StemConfig, patch_size: int) -> int:
-    """Returns the stride (pixels) of a hybrid's feature map: its root's, doubled by stages."""
-    root = 4 if stem.root == "imagenet" else 1
-    return int(root * 2 ** (len(stem.layers[str(patch_size)]) - 1))
+    """Returns the stride (pixels) of a hybrid's feature map."""
+    return resnet_stride(stem.root, stem.layers[str(patch_size)])
+
+
+def resnet_stride(root: str, layers: Sequence[int]) -> int:
+    """Returns the stride (pixels) of a ResNet's feature map: each stage after the first halves."""
+    return int((4 if root == "imagenet" else 1) * 2 ** (len(layers) - 1))

@@ -11,7 +11,7 @@ from vitcli.catalog import about, options, studies
 from vitcli.compose import compose
 from vitcli.config import DataConfig, RunConfig, TrainConfig
 from vitcli.files import conf_dir
-from vitcli.perf import count
+from vitcli.perf import count, num_tokens
 from vitcli.rules import validate_fields
 from vitcli.sets import sizes
 from vitcli.with_hydra import read_yaml
@@ -68,8 +68,8 @@ def _models(config_dir: Path | None) -> Rows:
         small = model.root == "small" if family == "resnet" else model.patch_size < _SMALL_PATCH
         data = usual["laptop" if small else "paper"]
         parameters, macs = count(config, data.height_width, data.num_classes or 2)
-        (height, width), patch = data.height_width, model.patch_size
-        tokens = height // patch * (width // patch) + model.has_class_token
+        height, patch = data.height_width[0], model.patch_size
+        tokens = num_tokens(model, data.height_width)
         shape: list[Value] = [None] * 6  # of a family of another package
         if family == "vit":
             shape = [model.depth, model.embed_dim, model.mlp_dim, model.num_heads, patch, tokens]

@@ -29,7 +29,7 @@ def needed(config: RunConfig, micro_batch: int, processes: int, bf16: bool) -> f
     copies = int(config.recipe.polyak > 0) + int(config.train.keep == "best")
     kept = float(_FP32) * parameters * (1 + 1 + moments + copies)
     if config.parallel == "fsdp" and processes > 1:
-        block = _block(config)
+        block = perf.block_parameters(config.model)
         root = parameters - config.model.depth * block
         # At once: the blocks at work and next, the one's gradient and its copy for the exchange.
         kept = kept / processes + _FP32 * (2 * root + 4 * block)
@@ -51,17 +51,9 @@ def fits(config: RunConfig, micro_batch: int, processes: int, bf16: bool, there:
     return smaller
 
 
-def _block(config: RunConfig) -> int:
-    """Returns the parameters of one block."""
-    dim, mlp = config.model.embed_dim, config.model.mlp_dim
-    return 4 * (dim * dim + dim) + 4 * dim + 2 * dim * mlp + mlp + dim
-
-
 def _activations(config: RunConfig, bf16: bool) -> float:
     """Returns the bytes that the blocks keep of one image for the backward pass."""
-    model, (height, width) = config.model, config.data.height_width
-    tokens = (height // model.patch_size) * (width // model.patch_size)
-    tokens += int(model.has_class_token)
+    model, tokens = config.model, perf.num_tokens(config.model, config.data.height_width)
     small = _BF16 if bf16 else _FP32
     between = 2 * tokens * model.embed_dim * _FP32  # the residual stream, before each norm
     # Two norms' outputs, queries, keys, values, what attention gives; the MLP's, before its GELU

@@ -51,19 +51,31 @@ def count(config: RunConfig, img_size: tuple[int, int], num_classes: int) -> Cos
     return _vit(config, img_size, num_classes)
 
 
+def num_tokens(model: ModelConfig, img_size: tuple[int, int]) -> int:
+    """Returns how many tokens a ViT makes of an image (H, W), the class token included."""
+    height, width = (side // model.patch_size for side in img_size)
+    return height * width + int(model.has_class_token)
+
+
+def block_parameters(model: ModelConfig) -> int:
+    """Returns the parameters of one block of a ViT."""
+    dim, mlp = model.embed_dim, model.mlp_dim
+    return 4 * (dim * dim + dim) + 4 * dim + 2 * dim * mlp + mlp + dim
+
+
 def _vit(config: RunConfig, img_size: tuple[int, int], num_classes: int) -> Cost:
     model, stem, dim = config.model, config.stem, config.model.embed_dim
     grid = (img_size[0] // model.patch_size, img_size[1] // model.patch_size)
     patches, has_class = grid[0] * grid[1], int(model.has_class_token)
-    tokens = patches + has_class
+    tokens = num_tokens(model, img_size)
     parameters, macs, channels, side = 0, 0, 3, model.patch_size
     if stem.layers:
         layers = stem.layers[str(model.patch_size)]
         parameters, macs, channels = _resnet(layers, stem.width, stem.root, img_size, preact=False)
         side //= backbone_stride(stem, model.patch_size)
     patch = channels * side * side * dim
-    block = 4 * (dim * dim + dim) + 4 * dim + 2 * dim * model.mlp_dim + model.mlp_dim + dim
-    parameters += patch + dim + has_class * dim + model.depth * block + 2 * dim
+    blocks = model.depth * block_parameters(model)
+    parameters += patch + dim + has_class * dim + blocks + 2 * dim
     attention = 2 * tokens * tokens * dim
     if config.pos_emb.kind == "relative":  # the queries' product with the relative keys
         attention += tokens * tokens * dim

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from vitcli.choices import choose
-from vitcli.config import AugmentConfig, DataConfig, RunConfig
+from vitcli.config import AugmentConfig, DataConfig, RunConfig, resnet_stride
 from vitcli.files import is_name
 from vitcli.model_rules import FAMILIES, validate_model
 from vitcli.plugins import EVALS, found, load
@@ -81,7 +81,7 @@ def validate_evals(config: RunConfig) -> None:
     if evals.sets and not evals.shots:
         raise ValueError("evals.shots=[]: at least one number (evals.downstream=null: no few-shot)")
     if evals.l2 <= 0:
-        raise ValueError(f"evals.l2={evals.l2}: must be above 0")
+        raise ValueError(f"evals.l2={evals.l2}: must be above 0, for one solution")
     if any(name not in _DOWNSTREAM for name in evals.sets):
         allowed = ", ".join((*_DOWNSTREAM, "null"))
         raise ValueError(f"evals.downstream={evals.downstream}: choose from {allowed}")
@@ -118,7 +118,7 @@ def validate_shifts(shifts: list[int], config: RunConfig, img_size: tuple[int, i
             "vitcli's own ViTs and ResNets only"
         )
     if model.family == "resnet":
-        stride = (4 if model.root == "imagenet" else 1) * 2 ** (len(model.layers) - 1)
+        stride = resnet_stride(model.root, model.layers)
         if any(side % stride for side in img_size):
             raise ValueError(
                 f"evals.shifts={shifts}: model.layers={model.layers} has a stride of {stride} "

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from vitcli.compose import compose
 from vitcli.config import DataConfig, EvalsConfig, RunConfig
 from vitcli.data import Batch, build_data
 from vitcli.data.digits import Digits
@@ -164,8 +165,8 @@ def test_protocol_is_json_and_names_every_part() -> None:
 
 
 def test_errors() -> None:
-    with pytest.raises(ValueError, match=r"evals\.l2=0\.0"):
-        fewshot(l2=0.0)
+    with pytest.raises(ValueError, match=r"evals\.l2=0\.0: must be above 0"):
+        compose(["evals.l2=0"])
     with pytest.raises(ValueError, match=r"evals\.shots=\[5, 200\].*has 12\d training"):
         fewshot(shots=[5, 200])
 

@@ -161,7 +161,7 @@ def test_big_visions_only_model_without_a_table_is_sincos(tmp_path: Path) -> Non
 def test_attention_pooling_is_refused(tmp_path: Path) -> None:
     arrays = google_arrays(timm_vit(no_embed_class=True), big_vision=True)
     np.savez(tmp_path / "vit.npz", **arrays, **{"MAPHead_0/probe": np.zeros((1, 1, 64))})
-    with pytest.raises(ValueError, match="no place in a model of the paper for: MAPHead_0/probe"):
+    with pytest.raises(ValueError, match="no model of the paper has: MAPHead_0/probe"):
         vitcli.load(tmp_path / "vit.npz")
 
 
@@ -293,7 +293,7 @@ def test_timms_config_says_what_names_do_not(tmp_path: Path) -> None:
 )
 def test_what_would_change_the_logits_is_refused(key: str, tmp_path: Path) -> None:
     save_file({**timm_vit().state_dict(), key: torch.ones(64)}, tmp_path / "vit.safetensors")
-    with pytest.raises(ValueError, match=f"no place in a model of the paper for: {key}"):
+    with pytest.raises(ValueError, match=f"no model of the paper has: {key}"):
         read(str(tmp_path / "vit.safetensors"))
 
 

@@ -102,7 +102,7 @@ def test_other_resnets_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="a ResNetV2 of timm's with other parts than BiT's"):
         read(str(tmp_path / "folder"))
     save_file(theirs.state_dict(), tmp_path / "x.safetensors")
-    with pytest.raises(ValueError, match="no place in a model of the paper for: norm"):
+    with pytest.raises(ValueError, match="no model of the paper has: norm"):
         read(str(tmp_path / "x.safetensors"))
 
 

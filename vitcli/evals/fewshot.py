@@ -43,12 +43,10 @@ class FewShot(Evaluator):
         """Takes the downstream data by the name; draws of supports are functions of (seed, draw).
 
         Raises:
-            ValueError: evals.l2 is 0, or evals.shots is more than the images that a class has.
+            ValueError: evals.shots is more than the images that a class has.
         """
         from vitcli.evals.ridge import Probe
 
-        if config.l2 <= 0:
-            raise ValueError(f"evals.l2={config.l2}: must be above 0 for a unique solution")
         self._config, self._name, self._data = config, name, data
         self._seed, self._device = seed, device
         self._probe = Probe(data, config.shots, config.draws, seed, config.l2)

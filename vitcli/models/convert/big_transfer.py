@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from vitcli.models.convert.checkpoint import Checkpoint, Found
-from vitcli.models.convert.google import CONV, VECTOR, Layout, count
+from vitcli.models.convert.checkpoint import Checkpoint, Found, refuse_parts, units_per_stage
+from vitcli.models.convert.google import CONV, VECTOR, Layout
 
 ANCHOR = "root_block/standardized_conv2d/kernel"
 
@@ -21,11 +21,10 @@ def read_big_transfer(tensors: dict[str, Tensor]) -> Found:
     prefix = next(n for n in tensors if n.endswith(ANCHOR)).removesuffix(ANCHOR)
     named = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
     state = {}
-    for ours, theirs, layout in _pairs(count(named, r"block(\d+)/unit(\d+)/")):
+    for ours, theirs, layout in _pairs(units_per_stage(named, r"block(\d+)/unit(\d+)/")):
         if theirs in named:
             state[ours] = layout.read([named.pop(theirs)])
-    if parts := [name for name in named if not name.startswith("head/")]:
-        raise ValueError(f"no place in a model of the paper for: {', '.join(parts[:8])}")
+    refuse_parts([name for name in named if not name.startswith("head/")])
     outside = [n for n in tensors if not n.startswith(prefix)]
     assumed = ["pixels in [-1, 1], bilinear (Google's code)"]
     return Found("google", state, [*named, *outside], {}, assumed=assumed)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -219,6 +221,21 @@ def num_classes(state: dict[str, Tensor]) -> int:
     """Returns the width of the head, a ViT's or a ResNet's; 0 if there is none."""
     heads = [tensor for name, tensor in state.items() if name in ("head.weight", "head.fc.weight")]
     return len(heads[0]) if heads else 0
+
+
+def units_per_stage(names: Iterable[str], pattern: str) -> list[int]:
+    """Returns the units in each stage; the groups of the pattern are the stage and the unit."""
+    stages: dict[int, set[int]] = {}
+    for name in names:
+        if match := re.match(pattern, name):
+            stages.setdefault(int(match[1]), set()).add(int(match[2]))
+    return [len(stages[stage]) for stage in sorted(stages)]
+
+
+def refuse_parts(parts: list[str]) -> None:
+    """Raises ValueError, naming some, if there are parts of a network that the paper's lack."""
+    if parts:
+        raise ValueError(f"no model of the paper has: {listing(parts)}")
 
 
 def listing(names: list[str]) -> str:

@@ -15,7 +15,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vitcli.models.convert.checkpoint import Checkpoint, Found, only_plain
+from vitcli.models.convert.checkpoint import (
+    Checkpoint,
+    Found,
+    only_plain,
+    refuse_parts,
+    units_per_stage,
+)
 
 _TABLE = "Transformer/posembed_input/pos_embedding"
 _BIG_VISION = {  # its names of a block's modules -> the older ones
@@ -67,9 +73,7 @@ def read_google(tensors: dict[str, Tensor]) -> Found:
             state[ours] = layout.read([named[name] for name in theirs])
             used.update(theirs)
     left = [name for name in named if name not in used]
-    parts = [name for name in left if _ENCODER.match(name)]
-    if parts:
-        raise ValueError(f"no place in a model of the paper for: {', '.join(parts[:8])}")
+    refuse_parts([name for name in left if _ENCODER.match(name)])
     facts: dict[str, object] = {"model.gelu": "tanh", "model.norm_eps": 1e-6}
     query = named.get("Transformer/encoderblock_0/MultiHeadDotProductAttention_1/query/kernel")
     if query is not None and query.ndim == 3:
@@ -97,7 +101,7 @@ def write_google(checkpoint: Checkpoint) -> dict[str, Tensor]:
             "has the class token, or the mean of normed tokens without one"
         )
     state = dict(checkpoint.state)
-    stages = count(state, r"patch_embed\.backbone\.stages\.(\d+)\.blocks\.(\d+)\.")
+    stages = units_per_stage(state, r"patch_embed\.backbone\.stages\.(\d+)\.blocks\.(\d+)\.")
     heads, tensors = model.num_heads, dict[str, Tensor]()
     for ours, theirs, layout in _pairs(model.depth, stages):
         if ours in state:
@@ -109,16 +113,7 @@ def write_google(checkpoint: Checkpoint) -> dict[str, Tensor]:
 def _sizes(named: Iterable[str]) -> tuple[int, list[int]]:
     """Returns the depth and the ResNet's units in each stage."""
     layers = {m[1] for n in named if (m := re.match(r"Transformer/encoderblock_(\d+)/", n))}
-    return len(layers), count(named, r"block(\d+)/unit(\d+)/")
-
-
-def count(names: Iterable[str], pattern: str) -> list[int]:
-    """Returns for each first number in the names how many second numbers there are."""
-    seen: dict[int, set[int]] = {}
-    for name in names:
-        if match := re.match(pattern, name):
-            seen.setdefault(int(match[1]), set()).add(int(match[2]))
-    return [len(seen[stage]) for stage in sorted(seen)]
+    return len(layers), units_per_stage(named, r"block(\d+)/unit(\d+)/")
 
 
 def _old_names(inside: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vitcli.models.convert.checkpoint import Checkpoint, Found, only_plain
+from vitcli.models.convert.checkpoint import Checkpoint, Found, only_plain, refuse_parts
 from vitcli.models.convert.preprocess import INTERPOLATIONS, Preprocess
 
 _ENCODER = re.compile(r"embeddings\.(?!mask_token)|encoder\.|layernorm\.")
@@ -56,9 +56,7 @@ def read_huggingface(
     for ours, theirs in _pairs(depth):
         if all(name in inside for name in theirs):
             state[ours] = torch.cat([inside.pop(name) for name in theirs])
-    parts = [name for name in inside if _ENCODER.match(name)]
-    if parts:
-        raise ValueError(f"no place in a model of the paper for: {', '.join(parts[:8])}")
+    refuse_parts([name for name in inside if _ENCODER.match(name)])
     _check_sizes(config or {}, depth, state)
     preprocess = {} if processor is None else _preprocess(processor)
     if processor is None:

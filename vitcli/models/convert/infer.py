@@ -19,6 +19,7 @@ from vitcli.models.convert.checkpoint import (
     check_shapes,
     listing,
     num_classes,
+    units_per_stage,
 )
 from vitcli.models.convert.preprocess import Preprocess
 from vitcli.rules import validate_fields
@@ -147,7 +148,7 @@ def _bit(state: dict[str, Tensor]) -> dict[str, Any]:
     return {
         "model.name": "bit",
         "model.family": "resnet",
-        "model.layers": _units(state, r"stages\.(\d+)\.blocks\.(\d+)\."),
+        "model.layers": units_per_stage(state, r"stages\.(\d+)\.blocks\.(\d+)\."),
         "model.root": _root(first),
         **_width("model", first),
         "pos_emb.kind": "none",
@@ -164,31 +165,22 @@ def _pos_emb(state: dict[str, Tensor]) -> dict[str, Any]:
 
 def _stem(state: dict[str, Tensor]) -> dict[str, Any]:
     """Returns the hybrid's ResNet, and its stride times the patch on its map."""
-    units = _units(state, r"patch_embed\.backbone\.stages\.(\d+)\.blocks\.(\d+)\.")
-    if not units:
+    stages = units_per_stage(state, r"patch_embed\.backbone\.stages\.(\d+)\.blocks\.(\d+)\.")
+    if not stages:
         return {}
     first = state.get("patch_embed.backbone.stem.conv.weight")
     if first is None:
         raise ValueError("not in the file: patch_embed.backbone.stem.conv.weight")
     root = _root(first)
-    stride = backbone_stride(StemConfig(layers={"0": units}, root=root), 0)
+    stride = backbone_stride(StemConfig(layers={"0": stages}, root=root), 0)
     patch = stride * state["patch_embed.proj.weight"].shape[-1]
     return {
         "stem.name": "resnet",
         "stem.root": root,
         **_width("stem", first),
-        "stem.layers": {str(patch): units},
+        "stem.layers": {str(patch): stages},
         "model.patch_size": patch,
     }
-
-
-def _units(state: dict[str, Tensor], pattern: str) -> list[int]:
-    """Returns the units in each stage of a ResNet."""
-    stages: dict[int, set[int]] = {}
-    for name in state:
-        if m := re.match(pattern, name):
-            stages.setdefault(int(m[1]), set()).add(int(m[2]))
-    return [len(stages[stage]) for stage in sorted(stages)]
 
 
 def _root(first: Tensor) -> str:

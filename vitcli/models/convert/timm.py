@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vitcli.config import RunConfig
-from vitcli.models.convert.checkpoint import Checkpoint, Found, only_plain
+from vitcli.models.convert.checkpoint import Checkpoint, Found, only_plain, refuse_parts
 
 _ENCODER = re.compile(
     r"patch_embed\.|blocks\.|norm|fc_norm|(reg|dist)_token|attn_pool|head_dist|stem\.|stages\."
@@ -26,7 +26,6 @@ _OURS = re.compile(
     r"|stem\.conv\.weight|head\.fc\.(weight|bias)"
     r"|stages\.\d+\.blocks\.\d+\.(conv\d\.weight|norm\d\.(weight|bias)|downsample\.conv\.weight))"
 )
-_BODY = ("blocks.", "stages.")
 _GELU = {"GELU": "erf", "GELUTanh": "tanh"}
 _SIZES = {  # depth, width, heads, patch -> of timm's models with an MLP of four times the width
     "vit_tiny_patch16_224": (12, 192, 3, 16),
@@ -259,7 +258,5 @@ def _found(
 ) -> Found:
     state = {name: t for name, t in tensors.items() if _OURS.fullmatch(name)}
     unused = [name for name in tensors if name not in state]
-    parts = [name for name in unused if _ENCODER.match(name)]
-    if parts:
-        raise ValueError(f"no place in a model of the paper for: {', '.join(parts[:8])}")
+    refuse_parts([name for name in unused if _ENCODER.match(name)])
     return Found("timm", state, unused, facts, img_size)

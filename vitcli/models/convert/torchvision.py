@@ -6,7 +6,7 @@ import re
 
 from torch import Tensor
 
-from vitcli.models.convert.checkpoint import Found
+from vitcli.models.convert.checkpoint import Found, refuse_parts
 
 ANCHOR = "conv_proj.weight"  # the patch projection
 _ONCE = {
@@ -38,9 +38,7 @@ def read_torchvision(tensors: dict[str, Tensor]) -> Found:
     """
     named = {name: _ours(name) for name in tensors}
     unused = [name for name, ours in named.items() if ours is None]
-    parts = [name for name in unused if not name.startswith("heads.")]
-    if parts:
-        raise ValueError(f"no place in a model of the paper for: {', '.join(parts[:8])}")
+    refuse_parts([name for name in unused if not name.startswith("heads.")])
     state = {ours: tensors[name] for name, ours in named.items() if ours is not None}
     preprocess = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
     assumed = [
