@@ -119,6 +119,9 @@ def test_siblings_differ_in_the_seed_alone(tiny: list[str]) -> None:
     (first.parent / f"{first.name.rpartition('-s')[0]}-s9-broken").mkdir()
     for one in (first, second):
         assert ids(one) == {0: first.name, 3: second.name}
+    third = run(compose([*tiny, "train.steps=1", "seed=4"]), quiet=True).folder
+    run(compose([*tiny, "train.steps=1", "seed=3", "data.seed=3"]), quiet=True)  # of a study
+    assert ids(first) == {0: first.name, 3: second.name, 4: third.name}
     tuning = [word for word in tiny if not word.startswith("data.num_classes")]
     tuning += ["train.steps=1", "data=digits", "evals.downstream=null"]
     tuned = [

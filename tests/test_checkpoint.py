@@ -1,4 +1,4 @@
-"""States and weights on disk: damage and mix-ups are noticed, the older state is gone on from."""
+"""States and weights on disk: damage and mix-ups are noticed, the older state is resumed."""
 
 from __future__ import annotations
 

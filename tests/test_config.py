@@ -138,6 +138,7 @@ def test_nearest_names_close_words_only() -> None:
         (["stem=resnet_nano", "stem.name=a/b"], "stem.name=a/b: letters, digits"),
         (["data=imagefolder", "data.path=x", "data.alias=../x"], "data.alias=../x: letters"),
         (["data=wds", "data.path=https://me:secret@host/x"], "data.path: a URL with a password"),
+        (["data=wds", "data.path='//[x'"], "data.path=//[x: Invalid IPv6 URL"),
     ],
 )
 def test_no_name_leaves_its_folder_and_no_secret_enters_a_file(

@@ -122,7 +122,7 @@ def gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_gpus_are_those_that_the_driver_lists(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_cuda_of_torch", lambda: "13.0")
     assert found("device") == Finding("device", "2 GPUs: NVIDIA H100, 81559 MiB")
-    assert found("precision").says.startswith("bf16 on the GPU")
+    assert found("precision").says.startswith("bf16 on a GPU that has it")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert found("device").todo == "CUDA_VISIBLE_DEVICES hides them; unset it"
     monkeypatch.setattr(doctor, "_cuda_of_torch", lambda: "")

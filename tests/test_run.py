@@ -283,7 +283,7 @@ def test_a_damaged_state_is_said_and_the_one_before_is_gone_on_from(
     (folder / "checkpoints" / ".state.pt.123").touch()
     resumed = run(config, quiet=True)
     assert "state.pt is damaged" in resumed.result["note"]
-    assert "from step 6, saved before" in resumed.result["note"]
+    assert "resumed from the older state, of step 6" in resumed.result["note"]
     assert resumed.result["metrics"] == unbroken.result["metrics"]
     assert sorted(path.name for path in folder.rglob("*") if path.is_file()) == [
         ".lock", "config.yaml", "env.json", "metrics.jsonl", "model.safetensors", "result.json",

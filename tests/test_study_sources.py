@@ -361,7 +361,7 @@ def test_an_interrupt_in_either_stage_goes_on(
     wait_for(lambda: any(kind in str(path) for path in runs.glob("*/checkpoints/state.pt")))
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=600)
-    assert (process.returncode, "goes on from there" in errors) == (130, True)
+    assert (process.returncode, "resumes it" in errors) == (130, True)
     # The run from scratch, beside the cell's own, may have ended before a second worker had begun.
     assert not any(kind in path.parent.name for path in runs.glob("*/result.json"))
     process = start(*arguments, cwd=tmp_path)

@@ -18,7 +18,7 @@ def run(*overrides: str) -> Outcome:
     """Trains and evaluates one model as `vitcli train` does; returns the result, also of before.
 
     `vitcli.run("model=pico", "data.size=5000").result["metrics"]["val/top1"]`. Ctrl-C saves; the
-    same call goes on from there.
+    same call resumes it.
 
     Returns:
         `folder` of the run, `result` (what its result.json has), `trained` (False: it was there).

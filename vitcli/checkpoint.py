@@ -64,7 +64,9 @@ def load_state(folder: Path, run: str, parts: Mapping[str, Stateful]) -> tuple[i
         for name, part in parts.items():
             part.load_state_dict(state[name])
         step = int(state["step"])
-        return step, f"{damaged[0]}: gone on from step {step}, saved before" if damaged else None
+        if not damaged:
+            return step, None
+        return step, f"{damaged[0]}: resumed from the older state, of step {step}"
     if damaged:
         raise ValueError(f"{'; '.join(damaged)}: remove what is damaged, and the run starts anew")
     return 0, None

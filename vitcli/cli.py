@@ -111,13 +111,13 @@ def ablate(
     settle_finished(plan)
     if missing(plan):
         with (
-            stoppable("the same command goes on from there"),
+            stoppable("the same command resumes it"),
             watch(plan.folder),
             live(plan.folder, notify, say) as shown,
         ):
             shown.finished = launch(plan, hydra, detach)
         if not shown.finished:
-            say(f"stopped; the same command goes on from there ({len(missing(plan))} runs left)")
+            say(f"stopped; the same command resumes it ({len(missing(plan))} runs left)")
             raise typer.Exit(130)
     if detach and (left := missing(plan)):
         print(f"{len(left)} runs are queued; the same command without --detach waits and reports")
@@ -206,7 +206,7 @@ def _train_one(config: object) -> None:
     try:
         outcome = run(config)
     except KeyboardInterrupt as stopped:
-        say(f"{str(stopped) or 'stopped'}; the same command goes on from there")
+        say(f"{str(stopped) or 'stopped'}; the same command resumes it")
         raise SystemExit(130) from None
     if place().rank > 0:
         return

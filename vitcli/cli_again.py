@@ -36,7 +36,7 @@ def reproduce(
         from vitcli.runner import run
 
         config = again(folder, outputs / "reproduced")
-        with stoppable("the same command goes on from there"):
+        with stoppable("the same command resumes it"):
             new = run(config).folder
         words = [_say(compared(folder, new))]
     else:
@@ -56,10 +56,10 @@ def _study_again(what: str, outputs: Path) -> list[str]:
     runs_dir = folder.parent.parent / "runs"
     plan = plan_again(folder, runs_dir)
     freeze(plan)
-    with stoppable("the same command goes on from there"), watch(plan.folder):
+    with stoppable("the same command resumes it"), watch(plan.folder):
         finished = launch(plan)
     if not finished:
-        say(f"stopped; the same command goes on from there ({len(missing(plan))} runs left)")
+        say(f"stopped; the same command resumes it ({len(missing(plan))} runs left)")
         raise typer.Exit(130)
     if left := missing(plan):
         raise RuntimeError(f"{len(left)} runs failed: `vitcli status {plan.folder.name}` says why")

@@ -31,7 +31,7 @@ EXAMPLES = {
         vitcli eval outputs/runs/RUN   # on the run's own data
         vitcli eval ViT-B_16-224.npz data=imagenet data.path=/data/imagenet""",
     "ablate": """
-        vitcli ablate pos-emb seeds=3   # Ctrl-C: the same command goes on
+        vitcli ablate pos-emb seeds=3   # Ctrl-C: the same command resumes
         vitcli ablate pos-emb scale=gpu hydra/launcher=slurm --detach""",
     "plan": """
         vitcli plan pos-emb --time   # how long it takes here, by a few timed steps
@@ -151,7 +151,7 @@ def first(
 
 
 def _path(ctx: Any) -> str:
-    """Returns `data check: ` in that command, nothing at the top."""
+    """Returns the command and a colon, as `data check: `; nothing where no command is named."""
     names = str(ctx.command_path).split()[1:]
     return f"{' '.join(names)}: " if names else ""
 

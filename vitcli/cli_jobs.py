@@ -39,9 +39,7 @@ def cancel(
     from vitcli.study.slurm import cancel as cancel_jobs
 
     count = cancel_jobs([outputs / "runs" / run for run in states(newest(study, outputs))])
-    print(
-        f"{count} jobs are cancelled; `vitcli ablate` with the study's settings goes on from there"
-    )
+    print(f"{count} jobs are cancelled; `vitcli ablate` with the study's settings resumes them")
 
 
 def logs(
@@ -125,7 +123,9 @@ def say_undone(study_dir: Path) -> bool:
     undone = [run for run in states(study_dir).values() if run.state != "done"]
     for run in undone:
         if run.state == "running":
-            say(f"{run.id} is {by_whom(run.status)}: the same command goes on when it has ended")
+            say(
+                f"{run.id} is {by_whom(run.status)}: the same command resumes it when that has ended"
+            )
         else:
             say(f"{run.id}: {run.state}: {run.error or 'no result'}")
     return bool(undone)

@@ -99,7 +99,7 @@ def _load(outputs: Path) -> Finding:
 def _precision(outputs: Path) -> Finding:
     flags = _processor()
     if _gpus() and _cuda_of_torch():
-        says = "bf16 on the GPU"
+        says = "bf16 on a GPU that has it (compute capability 8 and up), else fp32"
     elif not flags:
         says = "not known without torch here; a run's env.json says which"
     elif "amx_bf16" in flags:

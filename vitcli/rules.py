@@ -207,7 +207,11 @@ def _validate_own(data: DataConfig) -> None:
             f"data.augment.randaugment={data.augment.randaugment}, "
             f"data.augment.erasing={data.augment.erasing}: only for data.name={', '.join(OWN)}"
         )
-    if urlsplit(data.path or "").username is not None:
+    try:
+        user = urlsplit(data.path or "").username
+    except ValueError as error:
+        raise ValueError(f"data.path={data.path}: {error}") from None
+    if user is not None:
         raise ValueError("data.path: a URL with a password in it would be written into files")
     if data.alias is not None and not _WORD.fullmatch(data.alias):
         raise ValueError(f"data.alias={data.alias}: {_OF_A_WORD}")

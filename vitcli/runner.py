@@ -59,7 +59,8 @@ def run(config: RunConfig, quiet: bool = False) -> Outcome:
     Raises:
         ValueError: the config cannot be built; nothing was written.
         RunFailed: training or evaluation failed; the folder says where and why.
-        stops.Interrupted: a signal came; the same call goes on from there.
+        status.Busy: another process trains this very run.
+        stops.Interrupted: a signal came; the same call resumes it.
     """
     source = config.finetune.source
     if source is not None and config.finetune.weights is None:

@@ -14,19 +14,25 @@ from vitcli.records import Run, read_run
 def siblings(folder: Path) -> dict[int, Run]:
     """Returns by seed the run and those that differ from it in the seed alone.
 
-    A study's seed draws the data anew as well, and that of a source.
+    A study's seed draws the data anew as well, and that of a source; `vitcli train seed=1` does
+    not. Runs of the one kind are not mixed with runs of the other: there may be both, and then the
+    larger group is taken.
     """
     runs, own = folder.parent, read_config(folder / "config.yaml")
     start = folder.name.partition("-from-")[0] if own.finetune.weights else _named(folder)
-    found: dict[int, Run] = {}
+    drawn: dict[int, Run] = {}
+    same: dict[int, Run] = {}
     for other in sorted(runs.glob(f"{start}*")):
         try:
             its = read_config(other / "config.yaml")
             if _seedless(its, runs) == _seedless(own, runs):
-                found[its.seed] = read_run(other.name, runs)
+                if its.data.seed - its.seed == own.data.seed - own.seed:
+                    drawn[its.seed] = read_run(other.name, runs)
+                if its.data.seed == own.data.seed:
+                    same[its.seed] = read_run(other.name, runs)
         except (ValueError, OSError):  # damaged, or no run
             continue
-    return found | {own.seed: read_run(folder.name, runs)}
+    return max(drawn, same, key=len) | {own.seed: read_run(folder.name, runs)}
 
 
 def _named(folder: Path) -> str:

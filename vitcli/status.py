@@ -38,7 +38,7 @@ class Status:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Beats until the block is left; the block says how it ended with `end`."""
+        """Beats until the block is left; the block says how it ends, by `update`."""
         thread = threading.Thread(target=self._beat, daemon=True)
         self.update(state="running")
         thread.start()

@@ -1,4 +1,4 @@
-"""The signals that stop a run: it saves its state, and the same command goes on from there."""
+"""The signals that stop a run: it saves its state, and the same command resumes it."""
 
 from __future__ import annotations
 

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import pyarrow as pa
 import pytest
 import torch
 import webdataset
 from archive_files import jpeg, samples, write_hfds, write_wds
 from helpers import Ended
+from pyarrow import parquet
 
 from vitcli.bench import trainer_of
 from vitcli.compose import compose
@@ -217,6 +219,23 @@ def test_a_bad_image_is_named_once(kind: str, workers: int, tmp_path: Path) -> N
         "saved": "train[12]", "parquet": "train[1:5]", "tar": "train-0000.tar/x/0012.jpg"
     }[kind]  # fmt: skip
     assert list(data.skipped()) == [name]
+
+
+def test_a_row_without_an_image_is_a_bad_image(tmp_path: Path) -> None:
+    nothing: dict[str, Any] = {"bytes": None, "path": None}
+    rows = {"image": [{"bytes": jpeg(0), "path": None}, nothing, None], "label": [0, 1, 1]}
+    features = {
+        "image": pa.struct({"bytes": pa.binary(), "path": pa.string()}),
+        "label": pa.int64(),
+    }
+    (tmp_path / "set").mkdir()
+    for split in ("train", "validation"):
+        table = pa.table(rows, schema=pa.schema(features))
+        parquet.write_table(table, tmp_path / "set" / f"{split}-0.parquet")
+    known = {"size": 3, "val_size": 3, "num_classes": 2, "max_bad": 2}
+    data = opened("parquet", tmp_path / "set", **known)
+    assert epochs(data, 3, batch_size=1) == [0]
+    assert sorted(data.skipped()) == ["train[0:1]", "train[0:2]"]
 
 
 @pytest.fixture

@@ -82,10 +82,10 @@ class HuggingFaceStream:
         for row, (image, label) in self._read(shard):
             name = f"{self._split}[{of_shard}{row}]"
             data = image["bytes"] if image else b""  # no image: counted as one that is broken
-            if data is None:
+            if data is None and image["path"] is not None:
                 with fsspec.open(image["path"], "rb") as file:
                     data = file.read()
-            yield Encoded(data, check_number(label, f"{name}: {self._columns[1]}"), name)
+            yield Encoded(data or b"", check_number(label, f"{name}: {self._columns[1]}"), name)
 
     def _read(self, shard: int) -> Iterator[tuple[int, tuple[Any, Any]]]:
         """Yields a shard's rows, and their numbers. Raises OSError for what `datasets` raises."""
