@@ -123,9 +123,7 @@ def say_undone(study_dir: Path) -> bool:
     undone = [run for run in states(study_dir).values() if run.state != "done"]
     for run in undone:
         if run.state == "running":
-            say(
-                f"{run.id} is {by_whom(run.status)}: the same command resumes it when that has ended"
-            )
+            say(f"{run.id} is {by_whom(run.status)}; when that has ended, run this command again")
         else:
             say(f"{run.id}: {run.state}: {run.error or 'no result'}")
     return bool(undone)
