@@ -71,7 +71,7 @@ def test_the_older_state_is_taken_where_the_newer_is_damaged(tmp_path: Path) -> 
     assert (step, said is not None) == (1, True)
     assert str(newer) in str(said)
     assert "is damaged" in str(said)
-    assert "from step 1" in str(said)
+    assert "resumed from the older state, of step 1" in str(said)
     flip_tensor(older, 1.0)
     with pytest.raises(
         ValueError, match=r"state\.pt is damaged.*state\.before\.pt is damaged.*remove"
