@@ -229,6 +229,22 @@ def test_archives_of_strangers(tmp_path: Path, vitcli: Callable[..., Ended]) -> 
     assert [path for path in elsewhere.rglob("*") if path.is_file()] == []
 
 
+def test_a_damaged_archive_is_one_line_and_leaves_nothing(
+    tmp_path: Path, vitcli: Callable[..., Ended]
+) -> None:
+    folder = made_up.write(made_up.results({"A": [[0.1]], "B": [[0.2]]}), tmp_path / "outputs")
+    export(folder, tmp_path / "outputs" / "runs", tmp_path / "whole.tar.gz")
+    whole = (tmp_path / "whole.tar.gz").read_bytes()
+    for place in range(len(whole) // 20, len(whole), len(whole) // 20):
+        damaged = whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :]
+        (tmp_path / "x.tar.gz").write_bytes(damaged)
+        elsewhere = tmp_path / "elsewhere"
+        ended = vitcli("report", str(tmp_path / "x.tar.gz"), "--outputs", str(elsewhere))
+        assert (ended.code, len(ended.err.splitlines())) == (2, 1), ended.err
+        assert "not the archive of a study" in ended.err
+        assert [path for path in elsewhere.rglob("*") if path.is_file()] == []
+
+
 def test_what_is_there_stays(tiny: list[str], tmp_path: Path) -> None:
     folder = run(compose(tiny), quiet=True).folder
     found = made_up.results({"A": [[0.1]], "B": [[0.2]]})

@@ -18,8 +18,23 @@ from vitcli.analysis.results import Results
 from vitcli.live import LivePage, Share, live
 from vitcli.notify import Notify
 from vitcli.report.build import write_report
+from vitcli.study import board
 
 REFRESH = '<meta http-equiv="refresh" content="10">'
+
+
+def test_a_run_that_fails_again_is_told_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(board, "REFRESH_SECONDS", 0.01)
+    folder = put(states(A0="failed"), tmp_path)
+    path = tmp_path / "runs" / "A-c0-0" / "status.json"
+    path.write_text(json.dumps({"state": "failed", "error": "e", "beat": 1.0}))
+    with board.watch(folder):
+        path.write_text(json.dumps({"state": "running", "beat": time.time()}))
+        time.sleep(0.1)
+        path.write_text(json.dumps({"state": "failed", "error": "e", "beat": 2.0}))
+    assert capsys.readouterr().out == "[6/6] A-c0-0: failed\n"
 
 
 @dataclass

@@ -7,6 +7,7 @@ import re
 import shutil
 import tarfile
 import tempfile
+import zlib
 from pathlib import Path
 
 from vitcli.files import is_name, read_record, replacing, write_record
@@ -59,8 +60,9 @@ def unpack(archive: Path, outputs: Path) -> Path:
     with tempfile.TemporaryDirectory(prefix=".opening-", dir=outputs) as name:
         opened = Path(name)
         try:
+            _check_sum(archive)
             _extract(archive, opened)
-        except (tarfile.TarError, OSError, EOFError) as error:
+        except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise ValueError(f"{archive}: not the archive of a study ({error})") from None
         plans = sorted(opened.glob("studies/*/plan.json"))
         if len(plans) != 1:
@@ -83,6 +85,16 @@ def unpack(archive: Path, outputs: Path) -> Path:
                     path.replace(target / path.name)  # the result last: then it is a whole run
         write_record(there / "plan.json", read_record(study / "plan.json"))
     return there
+
+
+def _check_sum(archive: Path) -> None:
+    """Reads all of the archive; raises what gzip does if a byte of it is not what was written.
+
+    Without it a damaged header of a file would count as the archive's end.
+    """
+    with gzip.open(archive) as whole:
+        while whole.read(1 << 20):
+            pass
 
 
 def _extract(archive: Path, opened: Path) -> None:

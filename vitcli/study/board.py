@@ -128,7 +128,7 @@ def watch(folder: Path) -> Iterator[None]:
 
 def _follow_lines(folder: Path, done: threading.Event) -> None:
     ended = ("done", "failed")
-    seen = {name for name, run in states(folder).items() if run.state in ended}
+    seen = {_end(run) for run in states(folder).values() if run.state in ended}
     last, pause = False, REFRESH_SECONDS
     while not last:
         last = done.wait(pause)
@@ -136,10 +136,16 @@ def _follow_lines(folder: Path, done: threading.Event) -> None:
         results = _results(folder)
         pause = max(REFRESH_SECONDS, _REST * (time.thread_time() - began))
         for name, run in results.runs.items():
-            if run.state in ended and name not in seen:
-                seen.add(name)
+            if run.state in ended and _end(run) not in seen:
+                seen.add(_end(run))
                 shown = _entry(run, results.study.metric).plain
-                print(f"[{len(seen)}/{len(results.runs)}] {name}: {shown}", flush=True)
+                over = sum(each.state in ended for each in results.runs.values())
+                print(f"[{over}/{len(results.runs)}] {name}: {shown}", flush=True)
+
+
+def _end(run: Run) -> tuple[str, object]:
+    """Returns what tells this end of a run from another: one that failed is trained again."""
+    return run.id, run.status.get("beat") if run.state == "failed" else None
 
 
 def _results(folder: Path) -> Results:
