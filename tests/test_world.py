@@ -197,6 +197,14 @@ def test_the_place_is_what_torchrun_or_srun_says(monkeypatch: pytest.MonkeyPatch
     assert cores() == 4  # torchrun's two share them
 
 
+def test_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    for there, index in ((8, 3), (1, 0)):  # all of a node's are seen, or each process sees its own
+        monkeypatch.setattr(torch.cuda, "device_count", lambda there=there: there)
+        world = World(Place(rank=3, size=8, local_rank=3, local_size=8))
+        assert world.device(torch.device("cuda")) == torch.device("cuda", index)
+
+
 def test_each_row_is_one_process_s_and_alone_all_is_trivial() -> None:
     rows = torch.arange(7)
     shares = [World(Place(rank, 3)).share(rows) for rank in range(3)]

@@ -136,11 +136,15 @@ def plan(
     config_dir: ConfigDir = None,
     time: Annotated[bool, typer.Option("--time", help="Time a few steps of each model.")] = False,
     processes: Annotated[
-        int | None, typer.Option(min=1, help="Show what each needs, so many to a run.")
+        int | None,
+        typer.Option(min=1, help="Show each process's memory, for so many."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show a study's cost and seeds needed; run nothing. flops_per_second=1.5e14: elsewhere."""
+    """Show what a study costs and how many seeds its claims need; run nothing.
+
+    flops_per_second=1.5e14 estimates for a machine of that speed.
+    """
     if not study:
         which_study("plan", config_dir)
     from vitcli.analysis.power import lines

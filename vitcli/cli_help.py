@@ -65,7 +65,7 @@ EXAMPLES = {
         vitcli doctor --outputs /scratch/outputs   # is there room for runs?""",
     "serve": """
         vitcli serve   # http://127.0.0.1:8000/, of ./outputs
-        vitcli serve /shared/outputs --port 8123   # of others, at another port""",
+        vitcli serve /shared/outputs --port 8123   # another folder, at another port""",
     "data check": """
         vitcli data check data=imagefolder data.path=photos
         vitcli data check data=cifar10 data.download=true   # fetches it first""",

@@ -17,7 +17,7 @@ from vitcli.output import answer, console
 
 
 def status(study: Planned, outputs: Outputs = Path("outputs"), as_json: Json = False) -> None:
-    """Show the state of each run of a study. From its files; of jobs that wait, why."""
+    """Show the state of each run of a study. Read from files; also says why a job waits."""
     from vitcli.study.board import as_answer, board, states
     from vitcli.study.plan import newest
     from vitcli.study.slurm import look

@@ -12,9 +12,7 @@ from vitcli import complete
 RAW = {"ignore_unknown_options": True}
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(
-        help="Settings: model=micro train.steps=100 seed=1 ...", autocompletion=complete.settings
-    ),
+    typer.Argument(help="Settings, as KEY=VALUE ...", autocompletion=complete.settings),
 ]
 Source = Annotated[
     str,

@@ -84,7 +84,7 @@ def show_bench(
 
 
 def new_study(
-    name: Annotated[str, typer.Argument(help="Of the study, as my-depth.")],
+    name: Annotated[str, typer.Argument(help="The study's name, such as my-depth.")],
     config_dir: Annotated[Path, typer.Option(help="Your own configs.")] = Path("my_conf"),
 ) -> None:
     """Write a study of your own, small and commented. It runs as it is."""

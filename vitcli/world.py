@@ -54,7 +54,8 @@ class World:
         """Returns this process's own device of that kind."""
         if self.size == 1 or device.type != "cuda":
             return device
-        mine = torch.device("cuda", self._local)
+        # SLURM's --gpus-per-task shows each process its own GPU alone, as number 0.
+        mine = torch.device("cuda", self._local % torch.cuda.device_count())
         torch.cuda.set_device(mine)
         return mine
 
