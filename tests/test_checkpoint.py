@@ -159,7 +159,7 @@ def test_a_state_or_weights_of_a_newer_vitcli_are_refused(
         patch.setattr("vitcli.models.convert.tensors.FORMAT", 2)
         states(tmp_path)
         _, path = a_run(tmp_path / "run")
-    with pytest.raises(ValueError, match="of format 2, of another vitcli"):
+    with pytest.raises(ValueError, match="format 2 of another version of vitcli"):
         load_state(tmp_path, "a", parts(0.0))
-    with pytest.raises(ValueError, match="of format 2, of another vitcli"):
+    with pytest.raises(ValueError, match="format 2 of another version of vitcli"):
         read_tensors(path)

@@ -226,4 +226,4 @@ def test_eval_takes_what_a_file_does_not_say(
     assert len({result["metrics"]["val/loss"] for result in results}) == 2
     ended = vitcli("finetune", str(tmp_path / "x.safetensors"), *options, "model.num_heads=2")
     assert ended.code == 2
-    assert "`vitcli convert` takes what a file does not say" in ended.err
+    assert "give `vitcli convert` what a file does not say" in ended.err

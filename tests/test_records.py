@@ -28,7 +28,10 @@ def run(tmp_path: Path, **files: str) -> Run:
         ('{"metrics"', "unreadable: result.json: not valid JSON"),
         ("[]", "unreadable: result.json: not one of vitcli's files"),
         ("{}", "unreadable: result.json: metrics is None, not a mapping"),
-        ('{"format": 2, "metrics": {}}', "unreadable: result.json: of format 2, of another vitcli"),
+        (
+            '{"format": 2, "metrics": {}}',
+            "unreadable: result.json: format 2 of another version",
+        ),
     ],
 )
 def test_a_result_without_the_number_says_why(tmp_path: Path, result: str, said: str) -> None:

@@ -349,7 +349,7 @@ def test_who_goes_away_or_says_nothing_stops_nobody(
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["nope"], 2, "serve nope: no such folder; wanted is the one with runs/ in it"),
+        (["nope"], 2, "serve nope: no such folder; give the one with runs/ in it"),
         ([".", "--port", "TAKEN"], 1, "taken by another program; choose another from 1024 to"),
         ([".", "--port", "70000"], 2, "serve: invalid value for '--port'"),
     ],

@@ -145,7 +145,7 @@ def test_a_frozen_run_does_not_change(tiny: list[str]) -> None:
         (["pos-emb-patch", "model.patch_size=4"], "model.patch_size is what pos-emb-patch varies"),
         (["pos-emb", "flops_per_second=1e12"], "only `vitcli plan` has it"),
         (["pos-emb", "source.train.steps=5"], "pos-emb fine-tunes no runs of its own"),
-        (["pos-emb", "finetune.source=x"], "a study fine-tunes the runs of its own `source` alone"),
+        (["pos-emb", "finetune.source=x"], "a study fine-tunes only the runs of its own `source`"),
         (["pos-emb", "model=bit_nano"], "with model.family=resnet"),
         (["pos-emb", "hydra/launcher=nope"], "hydra/launcher"),
     ],
@@ -385,7 +385,7 @@ def test_only_a_cluster_s_jobs_go_on_alone(
 ) -> None:
     ended = vitcli("ablate", "own-depth", "--config-dir", str(own()), *budget(tiny), "--detach")
     assert ended.code == 2
-    assert "only jobs of a cluster go on alone (hydra/launcher=slurm)" in ended.err
+    assert "only a cluster's jobs run on without this command (hydra/launcher=slurm)" in ended.err
 
 
 def test_status_names_what_there_is(vitcli: Callable[..., Ended], tmp_path: Path) -> None:

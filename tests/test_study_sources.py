@@ -197,8 +197,8 @@ def test_a_source_is_planned_before_it_is_trained(
         ("source.data.seed=3", "source.data.seed is what tune varies"),
         ("data.seed=3", "data.seed is what tune varies"),
         ("finetune.resize=nearest", "finetune.resize is what tune varies"),
-        ("finetune.weights=x", "a study fine-tunes the runs of its own `source` alone"),
-        ("source.finetune.source=x", "a study fine-tunes the runs of its own `source` alone"),
+        ("finetune.weights=x", "a study fine-tunes only the runs of its own `source`"),
+        ("source.finetune.source=x", "a study fine-tunes only the runs of its own `source`"),
         ("source.trian.steps=3", "unknown key 'trian.steps'; did you mean 'train.steps'?"),
     ],
 )

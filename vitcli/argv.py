@@ -68,8 +68,8 @@ def finetune_argv(source: str, argv: Sequence[str]) -> list[str]:
         if key.split(".")[0] in ("model", "pos_emb", "stem"):
             given = next(word for word in argv if word.lstrip("+~").startswith(key))
             raise ValueError(
-                f"{given}: the model is that of {source}, only its head is new; `vitcli convert` "
-                "takes what a file does not say, and its copy is fine-tuned without"
+                f"{given}: the model is that of {source}, only its head is new; give "
+                "`vitcli convert` what a file does not say, and fine-tune the copy"
             )
     defaults = {"data": "digits", "evals": "upstream", "recipe": "finetune_laptop"}
     chosen = [f"{group}={option}" for group, option in defaults.items() if group not in keys]

@@ -126,6 +126,6 @@ def check_format(path: Path, found: dict[str, Any]) -> dict[str, Any]:
     written = found.get("format", FORMAT)  # the first files did not say
     if type(written) is not int or written > FORMAT:
         raise ValueError(
-            f"{path}: of format {written}, of another vitcli; this one reads format {FORMAT}"
+            f"{path}: format {written} of another version of vitcli; this one reads format {FORMAT}"
         )
     return {key: value for key, value in found.items() if key != "format"}

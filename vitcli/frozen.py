@@ -63,7 +63,7 @@ def check_frozen(folder: Path, config: RunConfig) -> None:
         more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
         raise ValueError(
             f"{path} was changed, it is no longer this run's: {'; '.join(found[:_SHOWN])}{more}. "
-            "Remove it to have it written anew; settings are given to the command"
+            "Remove it, and it is written anew; give settings on the command line"
         )
 
 

@@ -82,7 +82,9 @@ def again(folder: Path, outputs: Path) -> RunConfig:
     if run_id(config) != folder.name:
         raise ValueError(f"{folder / 'config.yaml'}: it is the config of {run_id(config)}")
     if not (folder / "result.json").exists():
-        raise ValueError(f"{folder}: no result to compare with; `vitcli ablate` or `train` goes on")
+        raise ValueError(
+            f"{folder}: no result to compare with; finish it by `vitcli ablate` or `train`"
+        )
     then = read_record(folder / "result.json").get("env", {})
     threads = then.get("threads")
     known = isinstance(threads, int) and 0 < threads <= cores()

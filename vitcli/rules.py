@@ -126,8 +126,8 @@ def validate_shifts(shifts: list[int], config: RunConfig, img_size: tuple[int, i
             )
     if max(shifts) > min(img_size) - stride:
         raise ValueError(
-            f"evals.shifts={shifts}: at most {min(img_size) - stride} pixels, an image of "
-            f"{img_size[0]}x{img_size[1]} less a cell of the feature map, {stride}"
+            f"evals.shifts={shifts}: at most {min(img_size) - stride} pixels, the image's side "
+            f"({min(img_size)}) less one cell of the feature map ({stride})"
         )
 
 

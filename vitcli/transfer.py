@@ -133,7 +133,9 @@ def pick_lr(
 def _tried(path: Path) -> dict[str, Any]:
     found = read_record(path)
     if type(found.get("top1")) not in (int, float, type(None)) or "lr" not in found:
-        raise ValueError(f"{path}: not what a rate reached: remove it, to have it tried anew")
+        raise ValueError(
+            f"{path}: does not say what a rate reached; remove it, and the rate is tried anew"
+        )
     return found
 
 

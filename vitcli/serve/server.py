@@ -89,7 +89,7 @@ def listen(outputs: Path, port: int) -> Server:
         RuntimeError: the port is taken, or not for this user.
     """
     if not outputs.is_dir():
-        raise ValueError(f"serve {outputs}: no such folder; wanted is the one with runs/ in it")
+        raise ValueError(f"serve {outputs}: no such folder; give the one with runs/ in it")
     shelf = Shelf(outputs.resolve())
     shelf.overview()  # the first page is not to wait for it: half a second of 1,000 runs
     try:

@@ -97,7 +97,7 @@ def refuse(study: Study, overrides: Sequence[str]) -> None:
                 f"{override}: {given} is what {study.name} varies, it can't be fixed{instead}"
             )
         if key in ("finetune.source", "finetune.weights"):
-            raise ValueError(f"{override}: a study fine-tunes the runs of its own `source` alone")
+            raise ValueError(f"{override}: a study fine-tunes only the runs of its own `source`")
         if not prefix and study.source is not None and key.split(".")[0] in OF_SOURCE:
             raise ValueError(
                 f"{override}: the model is that of the source, write {_SOURCE}{override}"

@@ -182,7 +182,7 @@ def _check_at_scale(study: Study, file: Study, config_dir: Path | None) -> None:
     prepare(as_typed(list(every)), config_dir)
     for override in [*cells, *sources]:
         if key_of(override) in ("finetune.source", "finetune.weights"):
-            raise ValueError(f"{override}: a study fine-tunes the runs of its own `source` alone")
+            raise ValueError(f"{override}: a study fine-tunes only the runs of its own `source`")
         if key_of(override) in ("seed", "data.seed"):
             raise ValueError(f"{override}: a study's seeds set it, write `seeds`")
     for override in cells if study.source is not None else []:

@@ -48,7 +48,9 @@ def launch(plan: Plan, hydra_overrides: Sequence[str] = (), detach: bool = False
     check_installed(plan.tracker)
     on_slurm = launcher in slurm.LAUNCHERS
     if detach and not on_slurm:
-        raise ValueError("--detach: only jobs of a cluster go on alone (hydra/launcher=slurm)")
+        raise ValueError(
+            "--detach: only a cluster's jobs run on without this command (hydra/launcher=slurm)"
+        )
     with _stopping(plan) as stopped:
         for stage in _stages(plan, detach):
             if on_slurm:

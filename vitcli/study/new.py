@@ -44,7 +44,7 @@ def write_study(name: str, config_dir: Path) -> Path:
         ValueError: it is no name of a study, or there is such a study already.
     """
     if not _NAME.fullmatch(name):
-        raise ValueError(f"new study {name}: small letters, digits and - only, as my-depth")
+        raise ValueError(f"new study {name}: small letters, digits and - only, such as my-depth")
     path = config_dir / "study" / file_of(name)
     if path.exists() or name in studies():
         raise ValueError(f"new study {name}: there is one already ({studies(config_dir)[name]})")
