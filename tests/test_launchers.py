@@ -66,8 +66,8 @@ def test_more_runs_at_once_than_cores_are_said(
             "hydra/launcher=lcoal: choose from basic, joblib, local, slurm, submitit_local",
         ),
         ("hydra/launcher=ray", "hydra/launcher=ray: it needs pip install 'vitcli[ray]'"),
-        ("hydra.launcher.n_jobs=0", "hydra.launcher.n_jobs=0: a whole number from 1, or -1"),
-        ("hydra.launcher.n_jobs=x", "hydra.launcher.n_jobs=x: a whole number from 1, or -1"),
+        ("hydra.launcher.n_jobs=0", "hydra.launcher.n_jobs=0: a whole number of at least 1"),
+        ("hydra.launcher.n_jobs=x", "hydra.launcher.n_jobs=x: a whole number of at least 1"),
     ],
 )
 def test_a_launcher_that_is_not_there_is_named(

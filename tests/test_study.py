@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,9 +22,10 @@ from vitcli.analysis.verdicts import judge
 from vitcli.choices import SCALES
 from vitcli.compose import compose
 from vitcli.status import read_status, state_paths
+from vitcli.study import slurm
 from vitcli.study.board import states
-from vitcli.study.estimate import cost
-from vitcli.study.launch import at_once
+from vitcli.study.estimate import CellCost, Estimate, _total, cost
+from vitcli.study.launch import at_once, launch
 from vitcli.study.plan import freeze, make_plan, newest, read_plan
 
 OWN = {
@@ -82,6 +85,7 @@ def test_a_plan_of_rectangles_has_their_size_and_cost(tiny: list[str]) -> None:
 
 def test_a_gpu_takes_one_run_at_a_time(tiny: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("shutil.which", lambda name: f"/bin/{name}")
     assert at_once(make_plan("pos-emb", [*tiny, "device=auto"]), 24) == 1
     here = make_plan("pos-emb", [*tiny, "device=cpu"])
     monkeypatch.setattr("vitcli.study.launch.cores", lambda: 6)
@@ -90,8 +94,10 @@ def test_a_gpu_takes_one_run_at_a_time(tiny: list[str], monkeypatch: pytest.Monk
     assert at_once(make_plan("pos-emb", [*tiny, "device=cpu", "threads=3"]), 24) == 2
     assert at_once(here, 1) == 1
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    elsewhere = make_plan("pos-emb", [*tiny, "device=cuda"])
+    assert at_once(elsewhere, 24) == 1  # to be planned here, for another machine
     with pytest.raises(ValueError, match="device=cuda: there is none here; choose from auto, cpu"):
-        at_once(make_plan("pos-emb", [*tiny, "device=cuda"]), 24)
+        launch(elsewhere)
 
 
 def test_pos_emb_is_the_paper_s_table(tiny: list[str]) -> None:
@@ -134,7 +140,9 @@ def test_a_frozen_run_does_not_change(tiny: list[str]) -> None:
         (["pos-em"], "did you mean 'pos-emb'?"),
         (["pos-emb", "scale=huge"], "scale=huge: pos-emb has laptop, gpu, paper"),
         (["pos-emb", "seeds=0"], "seeds=0: a number of seeds"),
-        (["pos-emb", "seeds=[1,1]"], "seeds=[1,1]: a number"),
+        (["pos-emb", "seeds=[1,1]"], "seeds=[1, 1]: a list of different seeds"),
+        (["pos-emb", "seeds=0"], "seeds=0: a number of seeds of at least 1"),
+        (["pos-emb", "scale"], "scale: a setting is written key=value"),
         (["pos-emb", "seeds=x"], "seeds=x: a number"),
         (["pos-emb", "pos_emb=none"], "pos_emb is what pos-emb varies"),
         (["pos-emb", "seed=3"], "seed is what pos-emb varies, it can't be fixed (seeds=5,"),
@@ -197,7 +205,7 @@ def test_bad_studies_are_one_line_and_exit_2(
         ({"source": []}, "model.depth=1: the model is that of the source"),
         (
             {"columns": {"here": {"label": "H", "overrides": ["finetune.source=x"]}}},
-            "`source` alone",
+            "only the runs of its own `source`",
         ),
         ({"paper": PAPER | {"n": 0}}, "paper.n=0: must be at least 1"),
         ({"paper": {"where": "Fig. 8"}}, "paper.metric: is missing"),
@@ -207,6 +215,10 @@ def test_bad_studies_are_one_line_and_exit_2(
             "paper.curve: table6 has no column avrage",
         ),
         ({"differences": [{"Ours": "small"}]}, "differences.0: "),
+        (
+            {"rows": {"one": {"label": "R"}, "two": {"label": "R"}}},
+            "rows: two have the label R",
+        ),
         ({"like": "pos-emp"}, "did you mean 'pos-emb'"),
         ({"like": "pos-emb", "rows": ["nonne"]}, "rows=nonne: choose from none"),
     ],
@@ -218,6 +230,12 @@ def test_a_study_file_with_a_mistake_is_named(
         make_plan("own-depth", [], own(**changes))
     assert message in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_rows_may_be_named_as_the_field_names_models(own: Callable[..., Path]) -> None:
+    rows: dict[object, object] = {"ViT-B/16": {"label": "B"}, 4: {"label": "four"}}
+    folder = own(rows=rows, claims=[claim(pairs=[["ViT-B/16-here", "4-here"]])])
+    assert list(make_plan("own-depth", [], folder).study.rows) == ["ViT-B/16", "4"]
 
 
 def test_the_key_that_was_meant_is_one_of_its_own_place(own: Callable[..., Path]) -> None:
@@ -261,7 +279,7 @@ def test_a_user_s_study_runs_reports_and_answers_from_files(
     assert "4 of 4 runs to go" in " ".join(planned.out.split())
     assert "memory" not in planned.out
     shared = vitcli("plan", *arguments, "--processes", "2")
-    assert "memory of a process, 2 a run, to train a ViT" in " ".join(shared.out.split())
+    assert "memory: of each process, with 2 a run; known for" in " ".join(shared.out.split())
     assert re.search(r"\d MB", shared.out)
     assert not (tmp_path / "outputs").exists()
     ended = vitcli("ablate", *arguments)
@@ -380,6 +398,40 @@ def test_a_machine_without_slurm_says_what_is_not_there(
     assert len(ended.err.splitlines()) == 1
 
 
+def test_status_asks_slurm_only_of_what_waits_and_does_without_its_answer(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked = []
+
+    def down(*command: str) -> str:
+        asked.append(command[0])
+        raise RuntimeError("slurm_load_jobs error")
+
+    monkeypatch.setattr("shutil.which", lambda name: f"/bin/{name}")
+    monkeypatch.setattr(slurm, "_slurm", down)
+    job = {"id": "1", "submitted": 1.0, "tries": 1, "log": "x", "format": 1}
+    for state in ("done", "queued"):
+        (tmp_path / state).mkdir()
+        (tmp_path / state / "job.json").write_text(json.dumps(job))
+        (tmp_path / state / "status.json").write_text(json.dumps({"state": state}))
+    slurm.look([tmp_path / "done"])
+    assert asked == []
+    slurm.look([tmp_path / "done", tmp_path / "queued"])
+    assert asked == ["squeue"]
+
+
+def test_one_run_to_go_is_not_divided_among_cores(
+    tiny: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vitcli.study.launch.cores", lambda: 8)
+    plan = make_plan("pos-emb", [*tiny, "device=cpu", "seeds=2"])
+    cell = CellCost("a", 1, 1.0, 1.0, None, 16, 15, 600.0)
+    assert "about 10 min, 1 at a time" in _total(Estimate(plan, [cell], None, None))
+    assert "about 5 min, 2 at a time" in _total(
+        Estimate(plan, [replace(cell, done=14)], None, None)
+    )
+
+
 def test_only_a_cluster_s_jobs_go_on_alone(
     own: Callable[..., Path], tiny: list[str], vitcli: Callable[..., Ended]
 ) -> None:
@@ -446,7 +498,7 @@ def test_planning_is_quick_and_times_nothing(
     monkeypatch.setattr("vitcli.bench.flops_per_second", timed)
     planned = vitcli("plan", "pos-emb", f"outputs={tmp_path}")
     assert planned.code == 0, planned.err
-    assert "time not known: --time times a few steps of each model" in planned.out
+    assert "time not known: --time measures it by a few steps of each model" in planned.out
     elsewhere = vitcli("plan", "pos-emb", f"outputs={tmp_path}", "flops_per_second=1e12")
     assert "at 1e+12 FLOP/s about" in elsewhere.out
     asked = vitcli("plan", "pos-emb", "--time", f"outputs={tmp_path}")

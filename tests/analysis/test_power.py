@@ -64,11 +64,19 @@ FLAT = {"A": (0.6 + NOISE).tolist(), "B": (0.6 - NOISE).tolist()}
 def test_what_is_undecided_says_how_many_seeds_it_needs() -> None:
     (verdict,) = judge(single(FLAT, claim("difference", ["A-c0", "B-c0"], within=0.02)))
     said = needs(verdict)
-    assert said.startswith("5 seeds would show no difference in ")
-    assert "80 % takes " in said
-    assert " seeds, and is kept if the sd, 0.0274 so far, is at most 0.0" in said
+    assert said.startswith("if there is no difference, 5 seeds show it in ")
+    assert " seeds in 80 %, as long as the standard deviation (0.0274 so far) is 0.0" in said
     (line,) = lines(single(FLAT, claim("difference", ["A-c0", "B-c0"], at_least=0.02)))
-    assert line.startswith("c: 5 seeds would show a true effect of 0.040 in ")
+    assert line.startswith("c: if the true effect is 0.040, 5 seeds show it in ")
+    assert "as it looks so far" not in line
+
+
+def test_what_looks_large_says_what_it_would_take_if_it_is() -> None:
+    noise = np.array([0.08, -0.07, 0.0])
+    large = {"A": (0.9 + noise).tolist(), "B": (0.6 - noise).tolist()}
+    (line,) = lines(single(large, claim("difference", ["A-c0", "B-c0"], at_least=0.02)))
+    assert "if the true effect is 0.040, 3 seeds show it in" in line
+    assert line.endswith("if it is as large as it looks so far, 8 seeds show it in 80 %")
 
 
 def test_what_is_decided_needs_no_more() -> None:
@@ -89,4 +97,4 @@ def test_without_finished_runs_there_is_no_line() -> None:
 def test_a_hopeless_claim_is_said_to_be() -> None:
     noisy = {"A": [0.1, 0.9, 0.4], "B": [0.8, 0.2, 0.5]}
     (line,) = lines(single(noisy, claim("difference", ["A-c0", "B-c0"], within=0.001)))
-    assert line.endswith("80 % takes more than 200 seeds")
+    assert line.endswith(" % of repeats, and 80 % takes more than 200 seeds")

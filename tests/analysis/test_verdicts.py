@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from made_up import X, claim, results, single, with_run
 
+from vitcli.analysis.contrasts import CONTRASTS
 from vitcli.analysis.verdicts import Verdict, judge
 from vitcli.schema import ClaimPaper, Metric
 
@@ -108,7 +110,10 @@ def test_what_speaks_against_is_looked_for_among_all_pairs() -> None:
         ),
         ({"A": [0.7, np.nan], "B": [np.nan, 0.6]}, "no seed has finished in both cells"),
         ({"A": [0.7, 0.71]}, "the study has no cell B-c0"),
-        ({"A": [0.7, 0.8], "B": [0.6, 0.7]}, "the numbers of its 2 seeds are all equal"),
+        (
+            {"A": [0.7, 0.8], "B": [0.6, 0.7]},
+            "all 2 seeds give 0.1, which leaves no spread",
+        ),
     ],
 )
 def test_what_cannot_be_tested_is_not_judged(values: dict[str, list[float]], said: str) -> None:
@@ -255,6 +260,26 @@ def test_compute_is_said_as_a_factor_on_the_side_that_needs_more() -> None:
     assert turned.word == "contradicted"
     assert turned.reason.startswith("For equal values SLOW needs 8")
     assert "on the other side, beyond a factor of 2." in turned.reason
+
+
+def test_of_a_loss_the_row_that_needs_more_is_the_one_that_is_higher() -> None:
+    lower = {"val/loss": Metric("loss", lower_is_better=True), "m": Metric("m")}
+    values = {"vit": VIT, "slow": VIT + 0.1 * SMALL[2]}
+    losses = {row: 2 - of for row, of in values.items()}
+    options: dict[str, Any] = {"x": "train_flops", "flops": {"slow": 8.0}, "declared": lower}
+    options["metrics"] = {"val/top1": values, "val/loss": losses}
+    tested = claim("log_ratio", ["vit", "slow"], at_least=1.0, metric=["val/loss"])
+    (verdict,) = judge(results(values, tested, **options))
+    (same,) = judge(results(values, replace(tested, metric=[]), **options))
+    assert verdict.word == "reproduced"
+    assert verdict.decisive.interval == pytest.approx(same.decisive.interval)
+
+
+def test_an_end_beyond_any_factor_is_no_end() -> None:
+    ratio = CONTRASTS["log_ratio"]
+    assert ratio.between(-1302.0, 1297.0) == "unbounded"
+    assert ratio.between(-1302.0, 3.0) == "below ×8"
+    assert ratio.between(-1.0, 3.0) == "×1/2 to ×8"
 
 
 def test_rows_without_a_common_value_are_a_bound() -> None:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from vitcli.analysis.results import Results
 from vitcli.report import curves
-from vitcli.report.style import save
+from vitcli.report.style import save, short
 from vitcli.schema import Metric, Paper, XAxis
 
 SIZES = [1000, 3000, 9000, 27_000, 81_000]
@@ -31,6 +31,18 @@ def joined(figure: Figure, panel: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Returns the lines of a panel that join points."""
     kept = [x for x in figure.axes[panel].lines if x.get_linestyle() == "-"]
     return [(np.asarray(line.get_xdata()), np.asarray(line.get_ydata())) for line in kept]
+
+
+def test_two_cells_at_one_place_with_one_mean_are_drawn() -> None:
+    values = {"vit": np.array([[0.5, 0.5, 0.6], [0.5, 0.5, 0.62]])}
+    found = results(values, x="train_flops", places=[1e9, 1e9, 2e9])
+    (line,) = joined(curves.draw(found), 0)[:1]
+    assert line[0].tolist()[-1] == 2e9
+
+
+def test_a_long_label_without_spaces_is_cut_and_not_lost() -> None:
+    assert short("my_own_data_set_with_a_long_name", 10) == "my_own_da…"
+    assert short("two  words", 10) == "two words"
 
 
 def lost(found: Results, *cells: str, seeds: Any = range(3)) -> Results:

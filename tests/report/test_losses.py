@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+from made_up import with_run
 from matplotlib.collections import LineCollection
 
 from vitcli.analysis.results import Results
@@ -35,6 +36,15 @@ def test_a_line_a_run_over_its_share_of_the_training(curve: Results, tmp_path: P
     legend = ax.get_legend()
     assert legend is not None
     assert [t.get_text() for t in legend.get_texts()] == ["VIT_NANO", "HYBRID"]
+
+
+def test_a_run_that_has_not_ended_ends_before_the_axis_does(curve: Results, tmp_path: Path) -> None:
+    log(tmp_path, "vit_nano-c0-0", (0, 3.0), (10, 2.0), (30, 1.0))
+    under_way = with_run(curve, "vit_nano-c0-0", state="running", status={"num_steps": 100})
+    (points,) = losses.read(under_way, tmp_path)["vit_nano"]
+    assert points == [(0.0, 3.0), (0.1, 2.0), (0.3, 1.0)]
+    failed = with_run(curve, "vit_nano-c0-0", state="failed", status={})
+    assert losses.read(failed, tmp_path)["vit_nano"][0][-1] == (1.0, 1.0)
 
 
 def test_runs_without_a_log_are_left_out(curve: Results, tmp_path: Path) -> None:

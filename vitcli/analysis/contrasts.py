@@ -13,6 +13,8 @@ from itertools import zip_longest
 from vitcli.analysis import estimators
 from vitcli.analysis.estimators import Estimator
 
+_MOST_DOUBLINGS = 40.0
+
 
 @dataclass(frozen=True)
 class Contrast:
@@ -61,6 +63,11 @@ class Contrast:
 
     def between(self, low: float, high: float) -> str:
         """Returns an interval: `+0.251 to +0.483`; one without an end is `above` or `below`."""
+        if self.factor:  # ends beyond any factor that could be meant
+            low, high = (
+                end if abs(end) <= _MOST_DOUBLINGS else math.copysign(math.inf, end)
+                for end in (low, high)
+            )
         if math.isinf(low) and math.isinf(high):
             return "unbounded"
         if math.isinf(high):

@@ -61,7 +61,8 @@ def estimated(numbers: Array, scale: float, lost: int = 1) -> Estimate:
     if np.isnan(numbers).any():
         raise Unformed("all cells are tied in one of the two")
     if not varies(numbers, scale) and len(numbers) > 1:
-        raise Unformed(f"the numbers of its {len(numbers)} seeds are all equal")
+        same = f"all {len(numbers)} seeds give {numbers[0]:.6g}"
+        raise Unformed(f"{same}, which leaves no spread to test by")
     return Estimate(numbers, (Sample(numbers, lost),))
 
 
@@ -107,7 +108,9 @@ def _choices(arms: Sequence[Arm]) -> tuple[Iterable[tuple[Series, ...]], list[Se
     """Returns all choices of the rows' best points in doubt, and the likeliest. Raises Unformed."""
     rows = [arm.series() for arm in arms]
     if math.prod(len(doubtful) for doubtful, _ in rows) > axes.MOST:
-        raise Unformed("too many of its points may be the best at their x: it takes more seeds")
+        raise Unformed(
+            "which of its points are the best at their x is too uncertain: more seeds are needed"
+        )
     choices = itertools.product(*(doubtful for doubtful, _ in rows))
     return choices, [likeliest for _, likeliest in rows]
 
@@ -132,7 +135,7 @@ def end(index: int) -> Callable[[Sequence[Series], bool], Array]:
 
 def spread(rows: Sequence[Series], own_x: bool) -> Array:
     if len(rows[0].y) < 3:
-        raise Unformed("a spread less its noise takes three seeds")
+        raise Unformed("a spread without its noise needs three seeds or more")
     return curves.slope(Series(*curves.spread_of(rows, own_x)))
 
 
@@ -162,7 +165,7 @@ def best(arms: Sequence[Arm]) -> Estimate:
         assert arm.picks is not None
         n, total = len(arm.y), arm.picks.sum(axis=0)
         if n < 2:
-            raise Unformed("a pick on other seeds takes two seeds")
+            raise Unformed("the best is picked on the other seeds, which needs two seeds or more")
         # Picked on the other seeds than the one that it is valued on.
         picked = np.argmax((total - arm.picks) / (n - 1), axis=1)
         numbers = numbers + sign * arm.y[np.arange(n), picked]

@@ -185,8 +185,10 @@ def _arm(results: Results, claim: Claim, cells: list[Cell], metrics: Sequence[st
     best_at = over_x and study.x is not None and AXES[study.x.of].best_at
     pick = claim.pick or (UPSTREAM if best_at else None)
     sign = -1.0 if pick and study.of_metric(pick).lower_is_better else 1.0
+    # Equal values are looked for from the worse ones up: of a loss, from above.
+    rises = -1.0 if kind.factor and study.of_metric(metrics[0]).lower_is_better else 1.0
     return Arm(
-        y=results.values(cells, metrics),
+        y=rises * results.values(cells, metrics),
         x=np.log2([place(results, cell) or math.nan for cell in cells]) if over_x else None,
         picks=sign * results.values(cells, [pick]) if pick else None,
         against=results.values(cells, [claim.against]) if claim.against else None,

@@ -51,26 +51,38 @@ def needs(verdict: Verdict) -> str:
         return joint_power(pilot, size, greater, seeds, verdict.level, lost, sure)
 
     truth = "factor" if kind.factor else "effect"
-    truth = f"a true {truth} of {kind.size(2 * size)}" if greater else "no difference"
-    have = f"{n} seeds would show {truth} in {100 * power(n):.0f} % of repeats"
+    truth = f"the true {truth} is {kind.size(2 * size)}" if greater else "there is no difference"
+    have = f"if {truth}, {n} seeds show it in {100 * power(n):.0f} % of repeats"
     seeds = fewest_seeds(pilot, size, greater, verdict.level, lost)
     if seeds is None:
-        return f"{have}; 80 % takes more than {MOST_SEEDS} seeds"
-    sd = float(pilot.std(axis=0, ddof=1).max())
-    most = sd * _largest(lambda scale: power(seeds, scale))
-    return (
-        f"{have}; 80 % takes {seeds} seeds, and is kept if the sd, {sd:.3g} so far, is at most "
-        f"{most:.3g}"
-    )
+        told = f"{have}, and 80 % takes more than {MOST_SEEDS} seeds"
+    else:
+        sd = float(pilot.std(axis=0, ddof=1).max())
+        most = sd * _largest(lambda scale: power(seeds, scale))
+        told = (
+            f"{have}, and {seeds} seeds in 80 %, as long as the standard deviation ({sd:.3g} so "
+            f"far) is {most:.3g} at most"
+        )
+    seen = pilot.mean(axis=0)
+    if not greater or not (seen > size).all():
+        return told
+    if (fewer := fewest_seeds(pilot, size, greater, verdict.level, lost, seen)) is None:
+        return told
+    return f"{told}; if it is as large as it looks so far, {fewer} seeds show it in 80 %"
 
 
 def fewest_seeds(
-    pilot: Array, size: float, greater: bool, level: float, lost: int = 1
+    pilot: Array,
+    size: float,
+    greater: bool,
+    level: float,
+    lost: int = 1,
+    truth: Array | None = None,
 ) -> int | None:
     """Returns the fewest seeds with a power of 0.8, which rises with them; None: too many."""
 
     def enough(seeds: int) -> bool:
-        return joint_power(pilot, size, greater, seeds, level, lost) >= POWER
+        return joint_power(pilot, size, greater, seeds, level, lost, truth=truth) >= POWER
 
     if not enough(MOST_SEEDS):
         return None
@@ -85,6 +97,7 @@ def joint_power(
     level: float,
     lost: int = 1,
     sure: float | None = None,
+    truth: Array | None = None,
 ) -> float:
     """Returns how often all pairs of a new study are found, by simulation with fixed draws.
 
@@ -94,6 +107,7 @@ def joint_power(
             be within plus and minus the size.
         sure: the spread is known to be so many times the pilot's; None: it is as uncertain as
             the pilot's seeds leave it.
+        truth: the pairs' true effects (pairs,), in place of twice the size.
     """
     root, df = _covariance(pilot)
     rng = np.random.default_rng(0)
@@ -101,7 +115,9 @@ def joint_power(
     if sure is None:
         scale = np.sqrt(df / rng.chisquare(df, _DRAWS))
     mean = rng.normal(size=(_DRAWS, len(root))) @ root / np.sqrt(seeds)
-    mean = mean * scale[:, None] + (2 * size if greater else 0.0)
+    if truth is None:
+        truth = np.full(len(root.T), 2 * size if greater else 0.0)
+    mean = mean * scale[:, None] + truth
     squares = np.sum((_triangles(rng, seeds - 1, len(root)) @ root) ** 2, axis=1)
     se = np.sqrt(squares / (seeds - 1) / seeds) * scale[:, None]
     half = t_quantile(max(1, seeds - lost), (1 + level) / 2) * se

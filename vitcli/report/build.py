@@ -205,6 +205,11 @@ def _inlined(captions: dict[str, str], drawn: dict[str, dict[str, bytes]]) -> di
     return {stem: inline(drawn[stem]["svg"], f"{stem}-", text) for stem, text in captions.items()}
 
 
+def _decisive(verdict: Verdict) -> int:
+    """Returns the index of the pair that decides."""
+    return next(i for i, pair in enumerate(verdict.pairs) if pair is verdict.decisive)
+
+
 def _claims_json(results: Results, verdicts: list[Verdict]) -> dict[str, Any]:
     """Returns the verdicts as JSON values; an interval without an end has null there."""
     study, claims = results.study, []
@@ -219,7 +224,7 @@ def _claims_json(results: Results, verdicts: list[Verdict]) -> dict[str, Any]:
         ]
         facts = dict(vars(verdict)) | {"claim": asdict(verdict.claim), "pairs": pairs}
         facts |= {"p_for": verdict.p_for, "p_against": verdict.p_against}
-        facts |= {"verdict": facts.pop("word"), "decisive": verdict.pairs.index(verdict.decisive)}
+        facts |= {"verdict": facts.pop("word"), "decisive": _decisive(verdict)}
         claims.append({"id": verdict.claim.id, **facts})
     found = {"study": study.name, "scale": study.scale, "metric": study.metric, "claims": claims}
     return cast(dict[str, Any], plain(found))

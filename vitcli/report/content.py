@@ -88,7 +88,11 @@ def _line(verdict: Verdict, x: str) -> VerdictLine:
     said = [f"Tested: {verdict.tested}", verdict.reason, *verdict.notes]
     said += [f"Without training: {verdict.nulls}."] if verdict.nulls else []
     said += [f"Failed: {verdict.touched}."] if verdict.touched else []
-    said += [f"{needs(verdict)}."] if verdict.word == "undecided" and not pair.problem else []
+    said += (
+        [f"{_sentence(needs(verdict))}."]
+        if verdict.word == "undecided" and not pair.problem
+        else []
+    )
     return VerdictLine(
         claim.id,
         verdict.word,
@@ -101,6 +105,10 @@ def _line(verdict: Verdict, x: str) -> VerdictLine:
         said,
         [(each.name, _numbers(verdict, each)) for each in verdict.pairs],
     )
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _numbers(verdict: Verdict, pair: Pair) -> dict[str, str]:

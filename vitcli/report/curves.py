@@ -64,7 +64,10 @@ def _ours(ax: Axes, results: Results) -> None:
     for i, (key, row) in enumerate(study.rows.items()):
         marks: Any = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % 8]}
         placed = [(place(results, c), entry(results, c, study.metric)) for c in results.row(key)]
-        shown = sorted((x, e.mean, e) for x, e in placed if x is not None and e.mean is not None)
+        shown = sorted(
+            ((x, e.mean, e) for x, e in placed if x is not None and e.mean is not None),
+            key=lambda point: point[:2],
+        )
         if shown:
             line = best_line(results, key, study.metric) if best else None
             _draw_row(ax, [(x, e) for x, _, e in shown], line, row.label, marks)

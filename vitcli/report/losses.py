@@ -12,7 +12,8 @@ from vitcli.report.style import COLOURS, RULE, note, short
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Losses = dict[str, list[list[tuple[int, float]]]]  # of each row, a run's points
+# Of each row, a run's points: share of its training, loss.
+Losses = dict[str, list[list[tuple[float, float]]]]
 
 
 def read(results: Results, runs_dir: Path) -> Losses:
@@ -20,10 +21,19 @@ def read(results: Results, runs_dir: Path) -> Losses:
     found: Losses = {}
     for row in results.study.rows:
         ids = dict.fromkeys(run for cell in results.row(row) for run in cell.runs.values())
-        logs = [log for run in ids if (log := read_losses(run, runs_dir))]
+        logs = [log for run in ids if (log := _shares(results, run, runs_dir))]
         if logs:
             found[row] = logs
     return found
+
+
+def _shares(results: Results, run: str, runs_dir: Path) -> list[tuple[float, float]]:
+    """Returns a run's points over the share of its training; one without a result ends before 1."""
+    log = read_losses(run, runs_dir)
+    steps = results.runs[run].status.get("num_steps")
+    if results.runs[run].state == "done" or not isinstance(steps, int) or steps < 1:
+        steps = max((step for step, _ in log), default=0) or 1
+    return [(step / steps, loss) for step, loss in log]
 
 
 def draw(results: Results, losses: Losses) -> Figure:
@@ -36,8 +46,7 @@ def draw(results: Results, losses: Losses) -> Figure:
     rows = list(results.study.rows)
     for row, logs in losses.items():
         colour = COLOURS[rows.index(row) % len(COLOURS)]
-        lines = [[(step / log[-1][0], loss) for step, loss in log] for log in logs]
-        ax.add_collection(LineCollection(lines, colors=colour, linewidths=0.7, alpha=0.55))
+        ax.add_collection(LineCollection(logs, colors=colour, linewidths=0.7, alpha=0.55))
         ax.plot([], [], color=colour, label=short(results.study.rows[row].label, 28))
     ax.autoscale_view()
     ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))

@@ -73,7 +73,8 @@ def wrapped(text: str, characters: int) -> str:
 
 def short(label: str, characters: int = 40) -> str:
     """Returns a label of at most so many characters."""
-    return textwrap.shorten(label, characters, placeholder="…")
+    text = " ".join(label.split())
+    return text if len(text) <= characters else text[: characters - 1].rstrip() + "…"
 
 
 def of_paper(ax: Axes, paper: Paper, characters: int) -> None:

@@ -167,9 +167,7 @@ def shown(found: Estimate) -> Group:
         table.add_row(cell.cell, f"{cell.parameters:,}", size, *needs, *counts, to_go)
     lines = [study.setting]
     if found.processes:
-        lines.append(
-            f"memory of a process, {found.processes} a run, to train a ViT; not of a ResNet"
-        )
+        lines.append(f"memory: of each process, with {found.processes} a run; known for ViTs only")
     lines.append(f"{found.runs_to_go} of {len(found.plan.configs)} runs to go")
     if found.runs_to_go:
         lines[-1] += f": {found.flops_to_go:.3g} FLOPs, evaluations included"
@@ -219,13 +217,16 @@ def _kind(config: RunConfig) -> str:
 
 def _total(found: Estimate) -> str:
     if found.seconds is None:
-        return f"time not known: --time times a few steps of each model; {SPEED}=1.5e14: elsewhere"
+        return (
+            "time not known: --time measures it by a few steps of each model; "
+            f"{SPEED}=1.5e14 estimates it for a machine of that speed"
+        )
     if found.given is not None:
         large = found.plan.study.scale == "paper"
         hours = f", {found.seconds / 3600:,.4g} GPU-hours" if large else ""
         time = f"{duration(found.seconds)} one after the other{hours}"
         return f"at {found.given:.3g} FLOP/s about {time}"
-    parallel = at_once(found.plan, len(found.plan.configs))
+    parallel = at_once(found.plan, found.runs_to_go)
     by = "by finished runs and timed steps"
     return (
         f"about {duration(found.seconds / parallel)}, {parallel} at a time on this machine ({by})"

@@ -86,7 +86,20 @@ def _load(path: Path) -> dict[str, Any]:
     for key, text in _texts(loaded, ""):
         if "${" in text:
             raise ValueError(f"{key}={text}: only overrides and sources may refer to other keys")
-    return {str(key): value for key, value in loaded.items()}
+    return {str(key): value for key, value in _named(loaded).items()}
+
+
+def _named(written: dict[str, Any]) -> dict[str, Any]:
+    """Returns the keys with rows and columns named by texts: YAML reads `4:` as a number."""
+    found = dict(written)
+    for key in ("rows", "columns"):
+        if isinstance(its := found.get(key), dict):
+            found[key] = {str(name): axis for name, axis in its.items()}
+        elif isinstance(its, list):
+            found[key] = [str(name) for name in its]
+    if isinstance(scales := found.get("scales"), dict):
+        found["scales"] = {k: _named(v) if isinstance(v, dict) else v for k, v in scales.items()}
+    return found
 
 
 def _texts(value: Any, key: str) -> Iterator[tuple[str, str]]:
@@ -115,7 +128,7 @@ def _laid_over(name: str, paths: Mapping[str, Path], above: Sequence[str] = ()) 
         return written
     choose("like", like := str(like), list(paths))
     if like in (name, *above):
-        raise ValueError(f"like={like}: a study that is like itself")
+        raise ValueError(f"like={like}: no study is like itself, or like one that is like it")
     base = _laid_over(like, paths, (name, *above))
     try:
         Study.from_file(base)
@@ -169,6 +182,10 @@ def _check_at_scale(study: Study, file: Study, config_dir: Path | None) -> None:
         raise ValueError("gives no cells: there must be a row and a column")
     if len(set(ids)) < len(ids):
         raise ValueError("two cells with the same row and column")
+    for kind, its in (("rows", study.rows), ("columns", study.columns)):
+        labels = [axis.label for axis in its.values()]
+        if twice := [label for label in labels if labels.count(label) > 1]:
+            raise ValueError(f"{kind}: two have the label {twice[0]}")
     if study.x is not None and study.x.of == "column":
         _check_values(study.columns)
     scale = file.scales[study.scale]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shutil
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -104,13 +105,18 @@ def at_once(plan: Plan, runs: int) -> int:
     """Returns how many of that many runs go on at a time: as cores suffice, or one alone on a GPU.
 
     A run has one core, or as many as `threads` says. What fits into a GPU's memory beside another
-    run is the user's to know (`hydra.launcher.n_jobs`). Raises ValueError: device=cuda without one.
+    run is the user's to know (`hydra.launcher.n_jobs`). torch, which takes seconds to import, is
+    asked only where there may be a GPU.
     """
-    from vitcli.trainer import find_device
+    config = next(iter(plan.configs.values()))
+    device = config.device
+    if device == "auto" and shutil.which("nvidia-smi"):
+        from vitcli.trainer import find_device
 
-    if find_device(next(iter(plan.configs.values()))).type != "cpu":
+        device = find_device(config).type
+    if device not in ("auto", "cpu"):
         return 1
-    threads = max(1, next(iter(plan.configs.values())).threads)
+    threads = max(1, config.threads)
     return max(1, min(cores() // threads, runs))
 
 
@@ -181,9 +187,16 @@ def _shared_out(plan: Plan, runs: int, most: int, hydra_overrides: Sequence[str]
         return [f"threads={max(1, cores() // runs)}"]
     if launcher not in ("local", "joblib"):
         return []
+    config = next(iter(plan.configs.values()))
+    if config.device not in ("auto", "cpu"):
+        from vitcli.trainer import find_device
+
+        find_device(config)  # refused here, and not by each run
     jobs = given.get("hydra.launcher.n_jobs", str(at_once(plan, most)))
     if not re.fullmatch(r"-1|[1-9]\d*", jobs):
-        raise ValueError(f"hydra.launcher.n_jobs={jobs}: a whole number from 1, or -1, all cores")
+        raise ValueError(
+            f"hydra.launcher.n_jobs={jobs}: a whole number of at least 1, or -1 for all cores"
+        )
     parallel = int(jobs)
     threads = max(1, cores() // parallel) if parallel > 0 else 1  # joblib's -1: as many as cores
     return [f"threads={threads}", f"hydra.launcher.n_jobs={parallel}", f"launcher={os.getpid()}"]

@@ -61,6 +61,8 @@ def make_plan(name: str, overrides: Sequence[str] = (), config_dir: Path | None 
         ValueError: unknown study, scale or key; a key that the study itself sets; a metric that
             its runs do not measure, or a claim that cannot be formed of them.
     """
+    if bare := [o for o in overrides if o in SETTINGS]:
+        raise ValueError(f"{bare[0]}: a setting is written key=value")
     settings = dict(o.split("=", 1) for o in overrides if o.split("=")[0] in SETTINGS)
     rest = [o for o in overrides if o.split("=")[0] not in SETTINGS]
     file, study = read_study(name, config_dir, settings.get("scale", "laptop"))
@@ -208,20 +210,25 @@ def _check_keys(overrides: Sequence[str], config_dir: Path | None) -> None:
             raise ValueError(f"{override}: only `vitcli plan` has it, it changes no run")
         if key == NOTIFY:  # its value may hold a password
             raise ValueError(f"{NOTIFY}: only `vitcli ablate` has it, written {NOTIFY}=...")
+        if key.startswith(("hydra.", "hydra/")):
+            raise ValueError(f"{override}: only `vitcli ablate` has it, it changes no run")
         if key not in known:
             raise ValueError(f"unknown key '{key}'{nearest(key, here)}")
 
 
 def _seeds(text: str) -> list[int]:
-    wrong = ValueError(f"seeds={text}: a number of seeds of at least 1, or a list such as [0,1,2]")
     try:
         value = json.loads(whole_numbers(text))
-        seeds = list(range(value)) if type(value) is int else value
-        check_seeds(seeds)
     except ValueError:
-        raise wrong from None
-    assert isinstance(seeds, list)
-    return seeds
+        value = None
+    if type(value) is int:
+        value = list(range(value))
+    if not isinstance(value, list) or not value:
+        raise ValueError(
+            f"seeds={text}: a number of seeds of at least 1, or a list such as [0,1,2]"
+        )
+    check_seeds(value)
+    return value
 
 
 def _digest(overrides: list[str]) -> str:

@@ -92,15 +92,24 @@ def finish(
             _submit(outputs, now, study, params, job)
         if detach or not any(_is_open(folder) for folder in folders.values()):
             return
-        look(list(folders.values()))
+        _say_why(list(folders.values()), queue)
         time.sleep(_POLL_SECONDS)
     cancel(list(folders.values()))
 
 
 def look(folders: Sequence[Path]) -> None:
-    """Says in the status of each run whose job waits why SLURM lets it wait, where SLURM is."""
-    here = shutil.which("squeue") and any((folder / "job.json").exists() for folder in folders)
-    queue = _queue() if here else {}
+    """Says in the status of each run whose job waits why SLURM lets it wait, if SLURM answers."""
+    waiting = [folder for folder in folders if read_status(folder)["state"] == "queued"]
+    if not waiting or shutil.which("squeue") is None:
+        return
+    try:
+        queue = _queue(asks=1)
+    except RuntimeError:  # the runs' own files say the rest
+        return
+    _say_why(waiting, queue)
+
+
+def _say_why(folders: Sequence[Path], queue: Mapping[str, str]) -> None:
     for folder in folders:
         job, status = _job(folder), read_status(folder)
         state, _, reason = queue.get(job.get("id", ""), "").partition(" ")
