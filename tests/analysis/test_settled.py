@@ -19,8 +19,8 @@ def moving(**by_row: list[list[float]]) -> Results:
 def test_a_study_is_flat_if_each_cell_is() -> None:
     found = moving(A=[[0.001, 0.02], [0.003, -0.004]], B=[[0.0, 0.001], [-0.004, 0.001]])
     assert settled(found) == (
-        "moves validation top-1 by +0.008 on average where most, in A (3000): flat in every cell "
-        "(less than 0.01)"
+        "moves validation top-1 most in A (3000), by +0.008, the mean over its seeds; less than "
+        "0.01 in every cell, so all have settled"
     )
     (verdict,) = judge(found)
     assert not any("settled" in note for note in verdict.notes)
@@ -29,8 +29,8 @@ def test_a_study_is_flat_if_each_cell_is() -> None:
 def test_cells_that_still_move_are_named_where_they_are_claimed_about() -> None:
     found = moving(A=[[0.02, 0.0], [0.04, 0.0]], B=[[0.0, -0.05], [0.0, -0.05]])
     assert settled(found) == (
-        "moves validation top-1 by -0.050 on average where most, in B (3000); 0.01 or more, so not "
-        "flat, in 2 of 4 cells: A (1000), B (3000)"
+        "moves validation top-1 most in B (3000), by -0.050, the mean over its seeds; 0.01 or "
+        "more, so not settled, in 2 of 4 cells: A (1000), B (3000)"
     )
     (verdict,) = judge(found)
     assert verdict.notes == (
@@ -47,4 +47,4 @@ def test_nothing_is_said_of_runs_that_were_not_looked_at() -> None:
 @pytest.mark.parametrize(("value", "flat"), [(0.0099, True), (0.0101, False), (-0.0101, False)])
 def test_a_hundredth_is_not_flat(value: float, flat: bool) -> None:
     same = [[value, value], [value, value]]
-    assert ("flat in every cell" in settled(moving(A=same, B=same))) == flat
+    assert ("all have settled" in settled(moving(A=same, B=same))) == flat

@@ -189,7 +189,7 @@ def test_arms_that_have_not_learned_are_not_judged() -> None:
 
 def test_a_null_that_was_not_measured_is_no_leave_to_judge() -> None:
     verdict = only(apart(0.1), claim("difference", ["A-c0", "B-c0"]), declared=NULLS)
-    assert verdict.decisive.problem == "raw pixels has no value to compare with"
+    assert verdict.decisive.problem == "there is no value of raw pixels to compare with"
 
 
 def test_nulls_of_a_metric_that_is_not_transferred_are_shown_and_decide_nothing() -> None:
@@ -218,9 +218,9 @@ def test_a_slope_of_two_rows_names_its_crossing_and_the_paper_s() -> None:
     assert verdict.word == "reproduced"
     assert verdict.decisive.effect == pytest.approx(0.03, abs=0.003)
     assert verdict.decisive.paper == pytest.approx(0.00254, abs=1e-5)
-    assert verdict.reason.startswith(
-        "Each doubling of the images gains VIT 0.02"
-    ) or verdict.reason.startswith("Each doubling of the images gains VIT 0.03")
+    assert verdict.reason.startswith("VIT rises by 0.02") or verdict.reason.startswith(
+        "VIT rises by 0.03"
+    )
     (note,) = verdict.notes
     assert note.startswith("VIT − RESNET crosses 0 at x = 10,")  # 1e3 * 2 ** (0.1 / 0.03) = 10,079
     assert note.endswith("the paper's own values: crosses 0 at x = 885 exaFLOPs.")
@@ -241,7 +241,7 @@ def test_no_crossing_is_said() -> None:
     (verdict,) = judge(results({"vit": VIT + 1, "resnet": RESNET}, tested))
     assert verdict.notes == (
         "VIT − RESNET does not cross 0 inside x = 1,000 to 81,000: it is above 0 at both ends "
-        "(95 % interval: nowhere inside, 4 seeds).",
+        "(at 95 %, no crossing inside, 4 seeds).",
     )
 
 

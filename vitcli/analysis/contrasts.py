@@ -22,7 +22,7 @@ class Contrast:
 
     Texts may name: {a} {b} {c} {d}, its arms; {all}, {minus}, {and}: all of them, joined so; {x},
     the x-axis; {size}; and by the effect's sign {side} (above, below), {more} (more, less),
-    {gains} (gains, costs), {grows} (grows, shrinks), {dear} and {cheap} (b and a, or a and b).
+    {rises} (rises, falls), {grows} (grows, shrinks), {dear} and {cheap} (b and a, or a and b).
 
     Attributes:
         estimate: of a pair's arms; raises Unformed if they have no such contrast.
@@ -79,7 +79,7 @@ class Contrast:
     def text(self, template: str, arms: Sequence[str], x: str, size: str, above: bool) -> str:
         """Returns one of the record's texts, of arms with these names."""
         named = {key: arm or "" for key, arm in zip_longest("abcd", arms[:4])}
-        by_sign = {"side": "above below", "more": "more less", "gains": "gains costs"}
+        by_sign = {"side": "above below", "more": "more less", "rises": "rises falls"}
         by_sign["grows"] = "grows shrinks"
         words = {key: of.split()[not above] for key, of in by_sign.items()}
         dear, cheap = (named["b"], named["a"]) if above else (named["a"], named["b"])
@@ -88,9 +88,9 @@ class Contrast:
         return chosen.format(x=x, size=size, dear=dear, cheap=cheap, **named, **words, **joined)
 
 
-_SLOPE = "each doubling of the {x} gains {a} {size} {more} than {b}"
-_ALONE = "each doubling of the {x} {gains} {a} {size}"
-_SAME = "each doubling of the {x} gains {and} the same to within {size}"
+_SLOPE = "{a} rises by {size} {more} than {b} with each doubling of the {x}"
+_ALONE = "{a} {rises} by {size} with each doubling of the {x}"
+_SAME = "{and} rise equally, to within {size}, with each doubling of the {x}"
 _END = "at the end of the range, "
 _DIFFER = "{a} and {b} differ by at most {size}"
 _ABOVE = "{a} is {size} {side} {b}"

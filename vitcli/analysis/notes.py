@@ -41,7 +41,7 @@ def _crossing(
     gap = curves.gap(arms[0].series()[1], arms[1].series()[1], arms[0].best_at)
     first, second = labels(results.study, claim, claim.pairs[index])
     at, between = curves.crossing(gap, t_quantile(len(gap.y) - 1, (1 + _LEVEL) / 2))
-    text = f"{first} − {second} {_crosses(gap, at)} (95 % interval: {_where(between)}"
+    text = f"{first} − {second} {_crosses(gap, at)} ({_where(between)}"
     text += f", {len(gap.y)} seeds)"
     if claim.paper is not None:
         one, other = (arm.series()[1] for arm in published_rows(claim.paper, index))
@@ -53,11 +53,10 @@ def _crossing(
 
 def _where(between: tuple[float, float] | None) -> str:
     if between is None:
-        return "nowhere inside"
+        return "at 95 %, no crossing inside"
     low, high = ("" if np.isinf(x) else said_x(x) for x in between)
-    if not low or not high:
-        return f"from {low} up" if low else (f"up to {high}" if high else "anywhere")
-    return f"{low} to {high}"
+    where = f"{low} to {high}" if low and high else f"from {low} up" if low else f"up to {high}"
+    return f"95 % interval of the crossing: {where if low or high else 'anywhere'}"
 
 
 def _crosses(gap: Series, at: float | None) -> str:

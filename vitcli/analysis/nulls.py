@@ -63,7 +63,7 @@ def unfit(results: Results, arms: Sequence[Sequence[Cell]], metrics: Sequence[st
     for label in dict.fromkeys(null.label for found in per_metric for null in found):
         values = [n.by_cell.get(best) for found in per_metric for n in found if n.label == label]
         if None in values or len(values) < len(metrics):
-            return f"{label} has no value to compare with"
+            return f"there is no value of {label} to compare with"
         value = float(np.mean([v for v in values if v is not None]))
         if not (finite[best] < value if low else finite[best] > value):
             side = "above" if low else "below"

@@ -23,12 +23,12 @@ def settled(results: Results) -> str:
     if not found:
         return ""
     most = max(found, key=lambda label: abs(found[label]))
-    text = f"moves validation top-1 by {found[most]:+.3f} on average where most, in {most}"
+    text = f"moves validation top-1 most in {most}, by {found[most]:+.3f}, the mean over its seeds"
     moving = [label for label in found if abs(found[label]) >= FLAT]
     if not moving:
-        return f"{text}: flat in every cell (less than {FLAT:g})"
+        return f"{text}; less than {FLAT:g} in every cell, so all have settled"
     count = f"{len(moving)} of {len(found)} cells"
-    return f"{text}; {FLAT:g} or more, so not flat, in {count}: {', '.join(moving)}"
+    return f"{text}; {FLAT:g} or more, so not settled, in {count}: {', '.join(moving)}"
 
 
 def unsettled(results: Results, cells: Sequence[Cell]) -> str:

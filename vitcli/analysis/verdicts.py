@@ -244,7 +244,7 @@ def _reason(verdict: Verdict, x: str) -> str:
         "reproduced": f"above {size}" if least else f"within {size}",
         "contradicted": f"on the other side, beyond {size}" if least else f"beyond {size}",
         "negligible": f"within {size}, too small to matter",
-        "undecided": f"which leaves open if it is {'above' if least else 'within'} {size}",
+        "undecided": f"which leaves open whether it is {'above' if least else 'within'} {size}",
     }[word]
     wider = many if word in ("contradicted", "negligible") else 1
     level = 100 * (1 - (1 - verdict.level) / wider)

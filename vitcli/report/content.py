@@ -141,14 +141,16 @@ def _how(verdicts: list[Verdict]) -> str:
     k = len(verdicts)
     return (
         "Effects are means over seeds; slopes are changes per doubling of x. Intervals are of "
-        f"level {100 * verdicts[0].level:.4g} %, by Student's t, so that with 95 % none of this "
-        f"study's {k} claims' misses the truth. Reproduced: it lies where the claim says, "
-        "above the size that matters, or within it, in all of its pairs. Contradicted: it lies on "
+        f"level {100 * verdicts[0].level:.4g} %, by Student's t, so that in 95 % of such studies "
+        f"those of all claims (here {k}) contain the true value. Reproduced: it lies where the "
+        "claim says, above the size that matters, or within it, in all of its pairs. Contradicted: "
+        "it lies on "
         "the other side in one of them (looked for among all, so at a level of 1 - "
         f"{ALPHA:g} / {k} / pairs). Negligible: it lies within the size. Undecided: none of these. "
         "Not judged: runs are missing, or the better arm transfers no better than what there is "
-        "without training. p for and p against are adjusted likewise, and below 0.05 exactly "
-        "there. Where a seed failed, no claim is called reproduced."
+        "without training. p for and p against are adjusted in the same way: p for is below 0.05 "
+        "exactly where a claim is called reproduced, p against where contradicted or negligible. "
+        "A claim with a failed seed in its cells is not called reproduced."
     )
 
 
@@ -164,7 +166,7 @@ def _methods(results: Results) -> dict[str, str]:
     }
     if (shared := results.correlation()) is not None:
         found["Correlation of two cells over the seeds"] = (
-            f"{shared:.2f} (above 0, differences of the same seed are surer than of others)"
+            f"{shared:.2f} (above 0: differences within a seed are more certain than between seeds)"
         )
     if study.sources:
         found |= _cost([results.runs[run] for run in study.sources], " of the sources")
