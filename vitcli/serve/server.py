@@ -37,8 +37,10 @@ _TYPES = {
 }  # fmt: skip
 _HOSTS = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d+)?", re.IGNORECASE)
 _NO_MORE = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-_OURS = f"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; {_NO_MORE}"
-_OURS = _OURS.replace("; base", "; img-src data:; base")
+_OURS = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    f"img-src data:; {_NO_MORE}"
+)
 # A report has its styles in it, and figures as pictures; nothing in it runs.
 _REPORT = f"default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; {_NO_MORE}"
 _ALWAYS = {
@@ -129,7 +131,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif path == "/api/compare":
             names = parse_qs(query).get("run", [])
             if not 1 <= len(names) <= 2:
-                raise Refused(400, "run=RUN once or twice")
+                raise Refused(400, "name one or two runs: /compare?run=NAME&run=NAME")
             try:
                 self._send_json(self.server.shelf.compare(names))
             except KeyError as error:

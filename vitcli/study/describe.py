@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Any
 
 from vitcli.config import RunConfig
+from vitcli.identity import flat, is_free
 from vitcli.schema import Cell
 from vitcli.sets import describe, drawn
 from vitcli.study.cells import Composed
 
 _RECIPE = ("recipe.", "train.", "finetune.")
-_NOT_SETTINGS = (
-    "seed", "data.seed", "outputs", "threads", "device", "compile", "checkpoint.every",
-    "finetune.source", "finetune.weights",
-)  # fmt: skip
+_OF_A_SEED = ("seed", "data.seed", "finetune.weights")
 _UNSET = ("None", "[]")
 
 
@@ -40,18 +37,18 @@ def setting(composed: Composed) -> str:
 
 def with_settings(composed: Composed) -> list[Cell]:
     """Returns the cells, each with those settings that differ between them, sources' included."""
-    flat = []
+    every = []
     for cell in composed.cells:
         config = composed.first(cell)
-        found = _flat(asdict(config))
+        found = _settings(config)
         if (weights := config.finetune.weights) is not None:
-            source = _flat(asdict(composed.sources[weights]))
+            source = _settings(composed.sources[weights])
             found |= {f"source.{key}": value for key, value in source.items()}
-        flat.append(found)
-    keys = _varied(flat)
+        every.append(found)
+    keys = _varied(every)
     return [
         replace(cell, settings={key: settings[key] for key in keys if key in settings})
-        for cell, settings in zip(composed.cells, flat, strict=True)
+        for cell, settings in zip(composed.cells, every, strict=True)
     ]
 
 
@@ -98,30 +95,22 @@ def _replicated(cell: RunConfig, source: RunConfig | None) -> tuple[list[str], l
 
 def _recipe(configs: Sequence[RunConfig]) -> str:
     """Returns the settings of the recipe that all these configs share."""
-    flat = [_flat(asdict(config)) for config in configs]
-    varied = _varied(flat)
+    settings = [_settings(config) for config in configs]
+    varied = _varied(settings)
     prefixes = _RECIPE if configs[0].finetune.source is not None else _RECIPE[:2]
-    shared = [k for k in flat[0] if k.startswith(prefixes) and k not in varied]
-    return ", ".join(f"{key} {flat[0][key]}" for key in shared if flat[0][key] not in _UNSET)
+    shared = [k for k in settings[0] if k.startswith(prefixes) and k not in varied]
+    return ", ".join(f"{k} {settings[0][k]}" for k in shared if settings[0][k] not in _UNSET)
 
 
-def _varied(flat: Sequence[Mapping[str, str]]) -> list[str]:
-    keys = dict.fromkeys(key for config in flat for key in config)
-    return [key for key in keys if len({config.get(key) for config in flat}) > 1]
+def _varied(settings: Sequence[Mapping[str, str]]) -> list[str]:
+    keys = dict.fromkeys(key for each in settings for key in each)
+    return [key for key in keys if len({each.get(key) for each in settings}) > 1]
 
 
-def _flat(config: Mapping[str, Any]) -> dict[str, str]:
-    """Returns the settings by dotted key, in order, as text."""
-    return {key: str(value) for key, value in _items(config, "") if key not in _NOT_SETTINGS}
-
-
-def _items(config: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, Any]]:
-    for key, value in config.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, dict):
-            yield from _items(value, f"{name}.")
-        else:
-            yield name, value
+def _settings(config: RunConfig) -> dict[str, str]:
+    """Returns what the run computes but its seed and source, by dotted key, in order, as text."""
+    every = flat(asdict(config))
+    return {k: str(v) for k, v in every if not is_free(k, config) and k not in _OF_A_SEED}
 
 
 def _length(config: RunConfig) -> str:

@@ -9,7 +9,7 @@ import shutil
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -215,7 +215,8 @@ def _stopping(plan: Plan) -> Iterator[Any]:
             status = read_status(_folder(plan, run))
             here = status.get("host") == socket.gethostname() and status["pid"] != os.getpid()
             if status["state"] == "running" and here:
-                os.kill(status["pid"], signal.SIGTERM)
+                with suppress(ProcessLookupError, PermissionError):  # it has just ended
+                    os.kill(status["pid"], signal.SIGTERM)
 
     before = {s: signal.signal(s, handle) for s in stops()}
     try:

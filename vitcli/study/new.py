@@ -46,7 +46,7 @@ def write_study(name: str, config_dir: Path) -> Path:
     if not _NAME.fullmatch(name):
         raise ValueError(f"new study {name}: small letters, digits and - only, such as my-depth")
     path = config_dir / "study" / file_of(name)
-    if path.exists() or name in studies():
+    if path.exists() or name in studies(config_dir):
         raise ValueError(f"new study {name}: there is one already ({studies(config_dir)[name]})")
     write_text(path, _TEMPLATE.format(name=name))
     return path

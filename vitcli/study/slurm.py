@@ -82,7 +82,8 @@ def finish(
     folders = {run: outputs / "runs" / run for run in runs}
     queue = _queue()
     for folder in folders.values():
-        if _job(folder).get("id") not in queue:  # of an earlier call
+        held = _job(folder)
+        if held.get("id") not in queue and not _is_unseen(held):  # of an earlier call
             (folder / "job.json").unlink(missing_ok=True)
     while not stopped():
         queue = _queue()
@@ -146,6 +147,11 @@ def _is_open(folder: Path) -> bool:
     return not (folder / "result.json").exists() and read_status(folder)["state"] != "failed"
 
 
+def _is_unseen(job: Mapping[str, Any]) -> bool:
+    """Returns whether the job is so new that a slow controller may not list it yet."""
+    return bool(job) and time.time() - job["submitted"] < _UNSEEN_SECONDS
+
+
 def _is_due(folder: Path, queue: Mapping[str, str]) -> bool:
     """Returns whether the run is to be submitted; says in its status if it never will be."""
     job = _job(folder)
@@ -153,7 +159,7 @@ def _is_due(folder: Path, queue: Mapping[str, str]) -> bool:
         return not (folder / "result.json").exists()
     if not _is_open(folder) or job["id"] in queue:
         return False
-    if time.time() - job["submitted"] < _UNSEEN_SECONDS:
+    if _is_unseen(job):
         return False
     state, ended = read_status(folder)["state"], _ended(job["id"])
     if ended.startswith("CANCELLED"):

@@ -52,7 +52,7 @@ class Run:
 
     def attach(self, report: Path) -> None:
         """Adds the page as text, and each figure that is a PNG."""
-        values = [_text("report", (report / "report.md").read_text())]
+        values = [_text("report", (report / "report.md").read_text("utf-8"))]
         for path in sorted((report / "figures").glob("*.png")):
             png = path.read_bytes()
             width, height = struct.unpack(">II", png[16:24])  # of every PNG's first chunk

@@ -45,7 +45,7 @@ class Run:
 
     def attach(self, report: Path) -> None:
         """Adds a line with the page as text, and each figure that is a PNG."""
-        page = self._trackio.Markdown((report / "report.md").read_text())
+        page = self._trackio.Markdown((report / "report.md").read_text("utf-8"))
         media = {
             f"figures/{path.stem}": self._trackio.Image(str(path))
             for path in sorted((report / "figures").glob("*.png"))

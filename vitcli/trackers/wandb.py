@@ -64,7 +64,7 @@ class Run:
         media = {
             f"figures/{p.stem}": wandb.Image(str(p)) for p in (report / "figures").glob("*.png")
         }
-        page = wandb.Html((report / "report.html").read_text(), inject=False)
+        page = wandb.Html((report / "report.html").read_text("utf-8"), inject=False)
         self._run.log({"report": page, **media})
 
     def finish(self, state: str, step: int, final: Mapping[str, float]) -> None:

@@ -60,7 +60,7 @@ export function follow(url, show, soon = () => false) {
       setText(said, `As the files say at ${new Date().toLocaleTimeString()}.`);
     } catch (error) {
       const why = error instanceof TypeError ? "vitcli serve does not answer" : error.message;
-      setText(said, `Not read anew since ${new Date().toLocaleTimeString()}: ${why}.`);
+      setText(said, `Could not be read at ${new Date().toLocaleTimeString()}: ${why}.`);
     }
     timer = setTimeout(look, document.hidden ? 10 * EVERY : wait);
   }

@@ -91,7 +91,7 @@ function show(found) {
   document.title = runs.map((run) => run.id).join(" and ");
   byId("curves").replaceChildren(curves(runs));
   byId("legend").replaceChildren(...legend(runs));
-  table(byId("metric-table"), runs, metricRows(runs), two ? ["second less first"] : []);
+  table(byId("metric-table"), runs, metricRows(runs), two ? ["second minus first"] : []);
   const differing = settings.filter(([, ...texts]) => texts.some((text) => text !== texts[0]));
   setText(byId("settings"), two ? "Settings that differ" : "Settings");
   byId("none").hidden = !two || differing.length > 0;
