@@ -15,6 +15,7 @@ from made_up import with_run, with_study, write
 
 from vitcli.analysis.results import Results, load
 from vitcli.report.build import show, show_index, write_index, write_report
+from vitcli.report.content import format_p
 
 FILES = {"report.html", "report.md", "table.tex", "runs.csv", "claims.json"} | {
     f"figures/{stem}" for stem in ("main.svg", "main.png", "main.pdf", "forest.svg")
@@ -175,3 +176,8 @@ def test_the_analysis_loads_numbers_only_and_the_report_no_torch() -> None:
         "assert not {'matplotlib', 'torch', 'hydra'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env=os.environ)
+
+
+def test_a_p_below_the_level_is_shown_below_it() -> None:
+    shown = [format_p(p) for p in (0.0004, 0.012, 0.0496, 0.05, 0.2)]
+    assert shown == ["< 0.001", "0.012", "0.0496", "0.05", "0.2"]

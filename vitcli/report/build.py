@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from markupsafe import Markup
 
+from vitcli.analysis.intervals import Estimate
 from vitcli.analysis.results import Results, load
 from vitcli.analysis.rows import to_csv
 from vitcli.analysis.verdicts import Verdict, judge
@@ -205,6 +206,11 @@ def _inlined(captions: dict[str, str], drawn: dict[str, dict[str, bytes]]) -> di
     return {stem: inline(drawn[stem]["svg"], f"{stem}-", text) for stem, text in captions.items()}
 
 
+def _numbers(estimate: Estimate | None) -> list[float]:
+    """Returns the effect of each seed; none where it is only known to be beyond a limit."""
+    return [] if estimate is None or estimate.limit is not None else estimate.numbers.tolist()
+
+
 def _decisive(verdict: Verdict) -> int:
     """Returns the index of the pair that decides."""
     return next(i for i, pair in enumerate(verdict.pairs) if pair is verdict.decisive)
@@ -218,7 +224,7 @@ def _claims_json(results: Results, verdicts: list[Verdict]) -> dict[str, Any]:
             {
                 **{key: value for key, value in vars(pair).items() if key != "estimate"},
                 "effect": pair.effect,
-                "numbers": [] if pair.estimate is None else pair.estimate.numbers.tolist(),
+                "numbers": _numbers(pair.estimate),
             }
             for pair in verdict.pairs
         ]

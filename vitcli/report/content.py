@@ -130,8 +130,10 @@ def _numbers(verdict: Verdict, pair: Pair) -> dict[str, str]:
 
 
 def format_p(p: float) -> str:
-    """Returns p with two digits, or `< 0.001`."""
-    return f"{p:.2g}" if p >= 0.001 else "< 0.001"
+    """Returns p with two digits, three where two would hide that it is below 0.05; `< 0.001`."""
+    if p < 0.001:
+        return "< 0.001"
+    return f"{p:.3g}" if 0.0495 <= p < ALPHA else f"{p:.2g}"
 
 
 def _how(verdicts: list[Verdict]) -> str:
