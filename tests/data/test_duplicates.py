@@ -40,7 +40,7 @@ def photos(count: int) -> list[Image.Image]:
 
 
 def test_the_perceptual_hash_is_of_the_lowest_frequencies() -> None:
-    grey = np.random.default_rng(0).integers(0, 256, (50, 32, 32))
+    grey = np.random.default_rng(0).integers(0, 256, (50, 32, 32), dtype=np.uint8)
     found = perceptual(grey)
     for image, number in zip(grey, found, strict=True):
         low = dctn(image.astype(float), type=2)[:8, :8].ravel()  # scipy's, as ImageHash's

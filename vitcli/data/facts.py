@@ -1,7 +1,7 @@
 """What there is to know of each image before training: how it is stored, and what it looks like.
 
-A perceptual hash of 64 bits says what an image looks like: whether each of the 8 x 8 lowest
-frequencies of the image at 32 x 32 pixels is above their median (pHash, as ImageHash has it).
+ImageHash's perceptual hash of 64 bits says what an image looks like: whether each of the 8 x 8
+lowest frequencies of the image at 32 x 32 pixels is above their median.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import hashlib
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+import imagehash
 import numpy as np
 from PIL import Image
 
 from vitcli.data.decode import UPRIGHT, opened, quietly, upright, why
 
-_SIDE, _LOW = 32, 8
-_COSINES = np.cos(np.pi / 2 / _SIDE * np.outer(np.arange(_LOW), 2 * np.arange(_SIDE) + 1))
+_SIDE = 32
 _BLOCKS = np.kron(np.eye(8), np.full(_SIDE // 8, 8 / _SIDE))  # means of 4 of 32 pixels each
 _PLAIN = 2.0  # standard deviation of bytes, below which the hash would be that of noise
 File = tuple[str, int, Callable[[], bytes]]  # its name and label, and what reads it
@@ -67,9 +67,8 @@ def of_pixels(names: Iterable[str], labels: Iterable[int], pixels: Any) -> list[
 
 def perceptual(grey: Any) -> Any:
     """Returns the perceptual hash (B,), uint64, of grey images (B, 32, 32)."""
-    low = (_COSINES @ grey.astype(np.float64) @ _COSINES.T).reshape(len(grey), _LOW * _LOW)
-    above = low > np.median(low, axis=1, keepdims=True)
-    return np.packbits(above, axis=1).view(np.uint64)[:, 0]
+    found = np.array([imagehash.phash(Image.fromarray(image)).hash for image in grey])
+    return np.packbits(found.reshape(len(grey), -1), axis=1).view(np.uint64)[:, 0]
 
 
 def _seen(facts: list[Fact], images: list[Image.Image | None]) -> list[Fact]:
