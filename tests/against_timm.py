@@ -26,16 +26,17 @@ from vitcli.files import write_text
 from vitcli.progress import measuring
 
 EPOCHS, BATCH, LR, DECAY, CLIP = 3, 64, 1e-3, 0.05, 1.0
+IMG_SIZE = 32
 IMAGES = 60_000 // BATCH * BATCH  # of an epoch: both drop the rest
 Numbers = tuple[float, float]  # top-1, seconds
 
-TIMM = f"""--train-split train --val-split test --img-size 32
+TIMM = f"""--train-split train --val-split test --img-size {IMG_SIZE}
     --num-classes 10 --model vit_base_patch16_224 --no-aug --interpolation bilinear
     --train-interpolation bilinear --crop-pct 1.0 --mean 0.5 0.5 0.5 --std 0.5 0.5 0.5
     --smoothing 0 --opt adamw --lr {LR} --weight-decay {DECAY} --clip-grad {CLIP}
     --sched cosine --sched-on-updates --warmup-epochs 0 --epochs {EPOCHS} --val-interval {EPOCHS}
     --batch-size {BATCH} --workers 2 --device cpu --checkpoint-hist 1""".split()
-OURS = f"""data=fashion_mnist evals=upstream model=nano recipe.lr={LR}
+OURS = f"""data=fashion_mnist data.img_size={IMG_SIZE} evals=upstream model=nano recipe.lr={LR}
     recipe.betas=[0.9,0.999] recipe.warmup_steps=0
     recipe.weight_decay={DECAY} recipe.grad_clip={CLIP} train.batch_size={BATCH}
     train.steps={EPOCHS * IMAGES // BATCH}""".split()
@@ -56,7 +57,7 @@ def by_timm(train_py: Path, root: Path, seed: int, folder: Path) -> Numbers:
     shape = [
         f"patch_size={model.patch_size}", f"embed_dim={model.embed_dim}", f"depth={model.depth}",
         f"num_heads={model.num_heads}", f"mlp_ratio={model.mlp_dim // model.embed_dim}",
-        "weight_init=jax",
+        "weight_init=jax", f"img_size={IMG_SIZE}",
     ]  # fmt: skip
     place = ["--data-dir", str(root), "--seed", str(seed), "--output", str(folder)]
     command = [sys.executable, str(train_py), *TIMM, *place, "--experiment", "timm"]
