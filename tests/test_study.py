@@ -85,7 +85,6 @@ def test_a_plan_of_rectangles_has_their_size_and_cost(tiny: list[str]) -> None:
 
 def test_a_gpu_takes_one_run_at_a_time(tiny: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    monkeypatch.setattr("shutil.which", lambda name: f"/bin/{name}")
     assert at_once(make_plan("pos-emb", [*tiny, "device=auto"]), 24) == 1
     here = make_plan("pos-emb", [*tiny, "device=cpu"])
     monkeypatch.setattr("vitcli.study.launch.cores", lambda: 6)
@@ -95,7 +94,7 @@ def test_a_gpu_takes_one_run_at_a_time(tiny: list[str], monkeypatch: pytest.Monk
     assert at_once(here, 1) == 1
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     elsewhere = make_plan("pos-emb", [*tiny, "device=cuda"])
-    assert at_once(elsewhere, 24) == 1  # to be planned here, for another machine
+    assert at_once(elsewhere, 24, "cuda") == 1  # to be planned here, for another machine
     with pytest.raises(ValueError, match="device=cuda: there is none here; choose from auto, cpu"):
         launch(elsewhere)
 

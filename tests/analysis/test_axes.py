@@ -115,4 +115,4 @@ def test_too_many_frontiers_in_doubt_are_not_gone_through() -> None:
     )
     (verdict,) = judge(found)
     assert verdict.word == "not judged"
-    assert "it takes more seeds" in verdict.reason
+    assert "more seeds are needed" in verdict.reason

@@ -42,7 +42,7 @@ def check_claims(study: Study, flops: Mapping[str, float]) -> None:
 
 
 def _rehearsal(study: Study, flops: Mapping[str, float], draw: int) -> Results:
-    """Returns made-up results: what cannot be formed of any of them cannot be formed of any."""
+    """Returns made-up results: what none of several of these can form, no runs can."""
     random, runs, cells = np.random.default_rng(draw), dict[str, Run](), []
     for number, cell in enumerate(study.cells):
         ids = {str(seed): f"{number}-{seed}" for seed in range(_SEEDS)}

@@ -6,6 +6,7 @@ a few timed steps (`vitcli plan --time`).
 
 from __future__ import annotations
 
+import shutil
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -226,7 +227,10 @@ def _total(found: Estimate) -> str:
         hours = f", {found.seconds / 3600:,.4g} GPU-hours" if large else ""
         time = f"{duration(found.seconds)} one after the other{hours}"
         return f"at {found.given:.3g} FLOP/s about {time}"
-    parallel = at_once(found.plan, found.runs_to_go)
+    device = next(iter(found.plan.configs.values())).device
+    if device == "auto":  # without torch, which takes seconds
+        device = "cuda" if shutil.which("nvidia-smi") else "cpu"
+    parallel = at_once(found.plan, found.runs_to_go, device)
     by = "by finished runs and timed steps"
     return (
         f"about {duration(found.seconds / parallel)}, {parallel} at a time on this machine ({by})"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import shutil
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -101,20 +100,22 @@ def _finish(
             Status(_folder(plan, run)).update(state="failed", error="its process was killed")
 
 
-def at_once(plan: Plan, runs: int) -> int:
+def at_once(plan: Plan, runs: int, device: str | None = None) -> int:
     """Returns how many of that many runs go on at a time: as cores suffice, or one alone on a GPU.
 
     A run has one core, or as many as `threads` says. What fits into a GPU's memory beside another
-    run is the user's to know (`hydra.launcher.n_jobs`). torch, which takes seconds to import, is
-    asked only where there may be a GPU.
+    run is the user's to know (`hydra.launcher.n_jobs`).
+
+    Args:
+        device: `cpu` or another kind; None: torch is asked, which takes seconds to import, and
+            raises ValueError for device=cuda without one.
     """
     config = next(iter(plan.configs.values()))
-    device = config.device
-    if device == "auto" and shutil.which("nvidia-smi"):
+    if device is None:
         from vitcli.trainer import find_device
 
         device = find_device(config).type
-    if device not in ("auto", "cpu"):
+    if device != "cpu":
         return 1
     threads = max(1, config.threads)
     return max(1, min(cores() // threads, runs))
@@ -187,11 +188,6 @@ def _shared_out(plan: Plan, runs: int, most: int, hydra_overrides: Sequence[str]
         return [f"threads={max(1, cores() // runs)}"]
     if launcher not in ("local", "joblib"):
         return []
-    config = next(iter(plan.configs.values()))
-    if config.device not in ("auto", "cpu"):
-        from vitcli.trainer import find_device
-
-        find_device(config)  # refused here, and not by each run
     jobs = given.get("hydra.launcher.n_jobs", str(at_once(plan, most)))
     if not re.fullmatch(r"-1|[1-9]\d*", jobs):
         raise ValueError(
