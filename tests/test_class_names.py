@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from checkpoints import ours
 from helpers import Ended
 from PIL import Image
 from transformers import ViTForImageClassification
 
+from vitcli.compose import compose
 from vitcli.config import DataConfig
 from vitcli.evaluate import _by_name
 from vitcli.models.convert import Checkpoint, read, write
@@ -93,6 +95,23 @@ def test_a_head_is_used_by_its_names(
     short = vitcli("eval", bare, *natural, f"data.class_map={tmp_path / 'map.txt'}")
     assert (short.code, "4 names for a head of 5 classes" in short.err) == (2, True)
     assert "only `vitcli eval` reads it" in vitcli("train", *own, "data.class_map=x").err
+
+
+def test_a_head_meets_data_that_number_their_classes() -> None:
+    names = ["0", "1", "10", *map(str, range(2, 10))]  # as torchvision sorts folders
+    run = compose(["model=pico", "model.depth=1"])
+    checkpoint = replace(ours(run, (16, 16), classes=len(names)), classes=names)
+    ordered, said = _by_name(checkpoint, None, run.data)
+    assert said == ["the head's classes are matched by name"]
+    rows = checkpoint.state["head.weight"]
+    assert torch.equal(ordered.state["head.weight"], rows[[0, 1, *range(3, 11), 2]])
+
+    named = replace(ours(run, (16, 16), classes=2), classes=["cat", "dog"])
+    same, said = _by_name(named, None, run.data)
+    assert same is named
+    assert said[0].startswith("the data number their classes: taken in the head's order, cat, dog ")
+    assert _by_name(replace(named, classes=["0", "1"]), None, run.data)[1] == []
+    assert _by_name(replace(named, classes=None), None, run.data)[1] == []
 
 
 def test_eval_says_what_its_data_left_out(

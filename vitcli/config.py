@@ -121,6 +121,8 @@ class DataConfig:
     # Of each class, for validation, drawn by the images' names, where there is no such part.
     val_share: float | None = at_least(0.0, None, later=True)
     columns: list[str] = field(default_factory=lambda: ["image", "label"])  # of hfds
+    # Of hfds: which configuration of a set of the Hub that has several.
+    config_name: str | None = field(default=None, metadata={"later": True})
     workers: int = at_least(0, 2)  # processes that decode; 0: this one
     max_bad: int = at_least(0, 0)  # images that may fail to decode, and are left out
     max_pixels: int = at_least(1, 100_000_000)  # of an image; a larger one counts as bad

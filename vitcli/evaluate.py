@@ -111,13 +111,22 @@ def _by_name(
     if data.class_map is not None:
         checkpoint = replace(checkpoint, classes=_read_map(data.class_map, checkpoint.num_classes))
     own = checkpoint.classes
-    if classes is None or own == classes:
+    if own is None and classes is None:
         return checkpoint, []
     if own is None:
         return checkpoint, [
-            f"the checkpoint does not name its classes: taken in the data's order, {some(classes)} "
-            "(data.class_map=FILE names them)"
+            "the checkpoint does not name its classes: taken in the data's order, "
+            f"{some(classes or [])} (data.class_map=FILE names them)"
         ]
+    if classes is None:  # numbers: they are the names
+        classes = [str(number) for number in range(len(own))]
+        if sorted(own) != sorted(classes):
+            return checkpoint, [
+                f"the data number their classes: taken in the head's order, {some(own)} "
+                "(data.class_map=FILE has the data's number of each class of the head, a line each)"
+            ]
+    if own == classes:
+        return checkpoint, []
     if sorted(own) == sorted(classes):
         return checkpoint.in_order(classes), ["the head's classes are matched by name"]
     if data.name == "imagenet" and not set(own) & set(classes):

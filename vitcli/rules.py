@@ -227,6 +227,8 @@ def _validate_own(data: DataConfig) -> None:
         raise ValueError(
             f"data.stream=true with data.name={data.name}: only for {', '.join(STREAMED)}"
         )
+    if data.config_name is not None and data.name != "hfds":
+        raise ValueError(f"data.config_name={data.config_name}: only for data.name=hfds")
     if data.real_labels is not None and data.name != "imagenet":
         raise ValueError(f"data.real_labels={data.real_labels}: only for data.name=imagenet")
 

@@ -49,9 +49,9 @@ def words(name: str) -> str:
     return _WORDS.get(name, name)
 
 
-def train_images(name: str) -> int | None:
-    """Returns how many training images a set has of its own, None where only the files tell."""
-    return _SIZES.get(name, (None, None))[0]
+def images(name: str) -> tuple[int | None, int | None]:
+    """Returns how many images for training and validation a set has; None: only its files tell."""
+    return _SIZES.get(name, (None, None))
 
 
 def sizes(data: DataConfig) -> tuple[int | None, int | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import subprocess
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ import webdataset
 from archive_files import jpeg, write_hfds, write_parquet, write_wds
 from helpers import Ended
 
+from vitcli.compose import compose
 from vitcli.config import DataConfig
 from vitcli.data import build_data
 from vitcli.data.decoded import BadImages, Decoded
@@ -61,7 +63,8 @@ def test_files_of_a_split_of_a_longer_name_are_left_out_and_said(
         shutil.copy(first, first.with_name(other + first.suffix))
     data = opened(name, tmp_path / "set")
     assert data.train_size == 12
-    said = f"{tmp_path / 'set'}: left out, not train and a number: "
+    second = "val" if name == "wds" else "validation"
+    said = f"{tmp_path / 'set'}: left out, not train or {second} and a number: "
     names = [f"train_unlabelled-0{first.suffix}", f"trainval-0{first.suffix}"]
     assert data.notes() == [said + ", ".join(names)]
 
@@ -139,8 +142,119 @@ def test_a_class_of_validation_that_training_has_not_is_named(tmp_path: Path) ->
 def test_numbers_are_no_classes_where_training_has_names(tmp_path: Path) -> None:
     rows(tmp_path / "set", "train", ["a", "b"])
     rows(tmp_path / "set", "validation", [0, 1])
-    with pytest.raises(ValueError, match=r"validation\[0\]: label is 0, not one of the 2 classes"):
+    with pytest.raises(
+        ValueError, match=r"validation\[0\]: label is 0, not the name of one of the 2"
+    ):
         opened("hfds", tmp_path / "set")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_numbers_are_no_classes_where_training_lists_them(stream: bool, tmp_path: Path) -> None:
+    rows(tmp_path / "set", "train", [0, 1], ["a", "b"])
+    rows(tmp_path / "set", "validation", [1, 0])
+    own = {"path": str(tmp_path / "set"), "root": str(tmp_path), "num_classes": None}
+    config = DataConfig(name="hfds", stream=stream, **own)
+    said = r"\[a, b\] and by number" if stream else r"label is 1, not the name of one of the 2"
+    with pytest.raises(ValueError, match=said):
+        build_data(config, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("names", [["b", "a"], ["a", "b", "c"], None])
+def test_files_of_a_split_that_list_other_classes_are_refused(
+    names: list[str] | None, stream: bool, tmp_path: Path
+) -> None:
+    rows(tmp_path / "set", "train", [0, 1], ["a", "b"])
+    (tmp_path / "set" / "train-0.parquet").rename(tmp_path / "first.parquet")
+    rows(tmp_path / "set", "train", [0, 1], names)
+    (tmp_path / "set" / "train-0.parquet").rename(tmp_path / "set" / "train-1.parquet")
+    (tmp_path / "first.parquet").rename(tmp_path / "set" / "train-0.parquet")
+    rows(tmp_path / "set", "validation", [0, 1], ["a", "b"])
+    config = DataConfig(name="hfds", path=str(tmp_path / "set"), root=str(tmp_path), stream=stream)
+    with pytest.raises(
+        ValueError, match=r"train-1\.parquet has the classes .*train-0\.parquet has"
+    ):
+        build_data(config, torch.device("cpu"))
+
+
+def test_files_with_other_columns_are_refused(tmp_path: Path) -> None:
+    rows(tmp_path / "set", "train", [0, 1])
+    rows(tmp_path / "set", "validation", [0, 1])
+    other = datasets.Dataset.from_dict({"label": [0, 1]})
+    other.to_parquet(tmp_path / "set" / "train-1.parquet")
+    with pytest.raises(ValueError, match=r"train-1\.parquet has the columns \['label'\], but"):
+        opened("hfds", tmp_path / "set")
+
+
+def test_caches_and_unfinished_downloads_are_left_out_and_said(tmp_path: Path) -> None:
+    write_hfds(tmp_path / "saved")
+    for split in ("train", "validation"):
+        shutil.copytree(tmp_path / "saved" / split, tmp_path / "set" / split)
+    (data,) = (tmp_path / "set" / "train").glob("data-*.arrow")
+    shutil.copy(data, data.with_name("cache-0123456789abcdef.arrow"))
+    (tmp_path / "set" / "train-1.jsonl").touch()
+    (tmp_path / "set" / "README.md").touch()
+    found = opened("hfds", tmp_path / "set")
+    assert found.train_size == 12
+    assert found.notes() == [
+        f"{tmp_path / 'set'}: left out, not train or validation and a number: train-1.jsonl, "
+        "train/cache-0123456789abcdef.arrow",
+        f"{tmp_path / 'set'}: 5 files of kinds that are not read: .json (4), .md (1)",
+    ]
+
+
+def test_parts_of_two_configurations_are_not_mixed(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "set" / "full")
+    (tmp_path / "set" / "small").mkdir()
+    for file in (tmp_path / "set" / "full").glob("validation*"):
+        shutil.move(file, tmp_path / "set" / "small")
+    with pytest.raises(ValueError, match="train and validation are in several folders, full, smal"):
+        opened("hfds", tmp_path / "set")
+
+
+@pytest.mark.parametrize(("name", "write"), [("hfds", write_parquet), ("wds", write_wds)])
+@pytest.mark.parametrize("second", ["val", "valid", "validation"])
+def test_a_part_for_validation_of_a_usual_name_is_not_divided_away(
+    name: str, write: Callable[[Path], None], second: str, tmp_path: Path
+) -> None:
+    write(tmp_path / "set")
+    for file in (tmp_path / "set").glob("val*"):
+        file.rename(file.with_name(second + file.name[file.name.index("-") :]))
+    usual = {"val_share": 0.2, "splits": ["train", "validation"]}
+    with pytest.raises(ValueError, match=f"has {second}.* for validation already"):
+        opened(name, tmp_path / "set", **usual)
+
+
+def test_a_file_where_a_folder_is_wanted(tmp_path: Path) -> None:
+    for name, write in (("hfds", write_parquet), ("wds", write_wds)):
+        write(tmp_path / name)
+        file = next((tmp_path / name).glob("train*"))
+        with pytest.raises(ValueError, match="a file; give the folder that it is in"):
+            opened(name, file)
+
+
+def test_a_configuration_of_a_set_of_the_hub_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_hfds(tmp_path / "saved")
+    saved = datasets.load_from_disk(tmp_path / "saved")
+
+    def load(path: str, name: str | None, **_: object) -> object:
+        if name != "small":
+            raise ValueError("Config name is missing.\nPlease pick one of: ['full', 'small']\nE.g.")
+        return saved
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    few = {"download": True, "path": Path("them/theirs")}
+    with pytest.raises(ValueError, match=r"one of: \['full', 'small'\] \(data\.config_name=NAME\)"):
+        opened("hfds", **few)
+    assert opened("hfds", **few, config_name="small").train_size == 12
+    with pytest.raises(
+        ValueError, match=r"data\.config_name=small: of a set of the Hub, and .* fol"
+    ):
+        opened("hfds", tmp_path / "saved", config_name="small")
+    with pytest.raises(ValueError, match=r"data\.config_name=small: only for data\.name=hfds"):
+        compose(["data=wds", "data.path=x", "data.config_name=small"])
 
 
 def test_a_hidden_label_of_a_split_with_classes_of_its_own_is_named(tmp_path: Path) -> None:
@@ -234,8 +348,12 @@ def test_of_a_sample_s_images_the_first_is_taken_and_its_labels_agree(tmp_path: 
     data = shards(tmp_path, {**OK, "1.png": jpeg(3), "1.json": b'{"label": 1}'})
     assert data.train_size == 2
     assert data.notes() == [f"{tmp_path}/set/train: 1 members that are not used: .png (1)"]
-    with pytest.raises(ValueError, match=r"train-0\.tar: 1\.json: class 0, and 1 beside it"):
+    with pytest.raises(ValueError, match=r"train-0\.tar: 1\.json: class 0, and 1 before"):
         shards(tmp_path, {**OK, "1.json": b'{"label": 0}'})
+    later = {**OK, "2.cls": b"1", "2.jpg": jpeg(9)}
+    assert shards(tmp_path, {**later, "0.json": b'{"label": 0}', "0.png": jpeg(3)}).train_size == 3
+    with pytest.raises(ValueError, match=r"train-0\.tar: 0\.json: class 1, and 0 before"):
+        shards(tmp_path, {**later, "0.json": b'{"label": 1}', "0.png": jpeg(3)})
 
 
 @pytest.mark.parametrize(
@@ -247,6 +365,7 @@ def test_of_a_sample_s_images_the_first_is_taken_and_its_labels_agree(tmp_path: 
         (b"-1", "0.jpg: its class is -1, which means that it is hidden"),
         (b"cat", "0.jpg: its class is 'cat', a name: 1 of 2 labels are names, the others numbers"),
         (b"\xff", "0.cls: 'utf-8' codec can't decode"),
+        (b"cat\n0.9", r"0.cls: 'cat\\\\n0.9' is no class: it has control characters"),
     ],
 )
 def test_classes_in_shards_that_are_none(label: bytes, said: str, tmp_path: Path) -> None:
@@ -269,10 +388,28 @@ def test_a_shard_that_is_cut_off_or_two_in_one_is_refused(tmp_path: Path) -> Non
         opened("wds", tmp_path / "set")
 
 
+def test_a_byte_order_mark_is_no_part_of_a_class(tmp_path: Path) -> None:
+    data = shards(tmp_path, {**OK, "0.cls": b"\xef\xbb\xbf0", "1.cls": b"\xef\xbb\xbf1"})
+    assert data.classes == ["0", "1"]
+
+
+def test_sparse_members_are_left_out_and_said(tmp_path: Path) -> None:
+    shards(tmp_path, OK)
+    with (tmp_path / "2.png").open("wb") as file:
+        file.truncate(1 << 20)
+    for name, content in OK.items():
+        (tmp_path / name).write_bytes(content)
+    path = tmp_path / "set" / "train-0.tar"
+    subprocess.run(["tar", "-cSf", path, "-C", tmp_path, "2.png", *OK], check=True)
+    assert opened("wds", tmp_path / "set").notes() == [
+        f"{tmp_path}/set/train: 1 members that are not used: sparse files (1)"
+    ]
+
+
 def test_what_is_beside_the_shards_or_is_all_there_is(tmp_path: Path) -> None:
     shards(tmp_path, OK)
     (tmp_path / "set" / "train-1.tar.gz").touch()
-    said = f"{tmp_path}/set: left out, not train and a number: train-1.tar.gz"
+    said = f"{tmp_path}/set: left out, not train or val and a number: train-1.tar.gz"
     assert opened("wds", tmp_path / "set").notes() == [said]
     with pytest.raises(ValueError, match=r"no images in train-.*\.05\.jpg \(1\)"):
         shards(tmp_path, {"22.05.jpg": jpeg(0), "22.05.cls": b"0"})
@@ -330,7 +467,7 @@ def test_a_run_end_to_end(
 def test_what_is_not_there(tmp_path: Path) -> None:
     for name, message in (
         ("hfds", "no such folder; data.download"),
-        ("wds", r"no shards train-<number>"),
+        ("wds", "no such folder"),
     ):
         with pytest.raises(ValueError, match=message):
             opened(name, tmp_path / "nowhere")

@@ -57,7 +57,9 @@ def test_sixteen_bits_are_scaled(kind: str) -> None:
     np.testing.assert_allclose(found, expected, atol=1)
 
 
-def tiff(grey: np.ndarray[Any, Any], bits: int, white: int) -> bytes:
+def tiff(
+    grey: np.ndarray[Any, Any], bits: int, white: int, more: dict[int, int] | None = None
+) -> bytes:
     """Returns an uncompressed grey TIFF, of which `white` 1 says that 0 is black, and 0 white."""
     if bits == 12:  # two numbers in three bytes
         pairs = grey.reshape(-1, 2).tolist()
@@ -66,7 +68,7 @@ def tiff(grey: np.ndarray[Any, Any], bits: int, white: int) -> bytes:
         raw = grey.astype(f"<u{bits // 8}").tobytes()
     height, width = grey.shape
     tags = {256: width, 257: height, 258: bits, 259: 1, 262: white, 273: 8, 277: 1, 278: height}
-    tags[279] = len(raw)
+    tags |= {279: len(raw), **(more or {})}
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
     ifd = struct.pack("<H", len(tags)) + entries + bytes(4)
     return b"II*\0" + struct.pack("<I", 8 + len(raw)) + raw + ifd
@@ -78,6 +80,16 @@ def test_a_tiff_s_bits_and_what_its_zero_means(bits: int, white: int) -> None:
     found = pixels(decode(tiff(grey, bits, white), MANY))[..., 0]
     expected = grey / (2**bits - 1) * 255
     np.testing.assert_allclose(found, expected if white else 255 - expected, atol=1)
+
+
+def test_a_tiff_that_pillow_reads_wrongly_is_refused() -> None:
+    grey = np.arange(800).reshape(20, 40) % 256
+    with pytest.raises(ValueError, match="signed numbers of no known range"):
+        decode(tiff(grey, 8, 1, {339: 2}), MANY)
+    # 284: each channel by itself. Pillow takes the halves of 16 bits for pixels.
+    with pytest.raises(ValueError, match="16 bits in a plane for each channel"):
+        decode(tiff(grey, 16, 1, {284: 2}), MANY)
+    assert decode(tiff(grey, 8, 1, {284: 2}), MANY).size == (40, 20)
 
 
 def test_sixteen_bits_are_turned_too() -> None:

@@ -273,19 +273,26 @@ def test_the_odd_image_of_a_batch_is_not_mixed() -> None:
             assert targets[-1].tolist() == torch.eye(3)[labels[size - 1]].tolist()
 
 
+def without_c2(folder: Path) -> str:
+    return f"{folder}: classes without a validation image: c2"
+
+
 def test_files_that_are_no_images_are_said_once(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    images_of(folder)
-    assert not caplog.messages
+    assert images_of(folder).notes() == [without_c2(folder)]
+    caplog.clear()
     for name in ("a.txt", "b.TXT", "c.json", "README"):
         (folder / "train/c0" / name).write_text("")
     (folder / "train/list.csv").write_text("")  # beside the classes
+    COLOUR.save(folder / "loose.png")  # beside the parts
     images_of(folder)
-    (line,) = caplog.messages
-    assert line == f"{folder / 'train'}: 4 files of kinds that are not read: " + (
-        ".txt (2), .json (1), README (1)"
-    )
+    assert caplog.messages == [
+        f"{folder}: left out, not train or val: loose.png",
+        f"{folder / 'train'}: 5 files of kinds that are not read: .txt (2), .csv (1), .json (1), "
+        "README (1)",
+        without_c2(folder),
+    ]
 
 
 def test_a_run_stops_with_the_bad_image_s_name_and_goes_on_if_allowed(
@@ -325,7 +332,7 @@ def test_folders_of_systems_are_no_classes_and_said(
     data = images_of(folder)
     assert (data.classes, data.train_size) == (["c0", "c1", "c2"], 36)
     said = f"{folder / 'train'}: left out, by their names no data: "
-    assert data.notes() == [said + ", ".join(sorted([beside, "c0/._3.jpg"]))]
+    assert data.notes() == [said + ", ".join(sorted([beside, "c0/._3.jpg"])), without_c2(folder)]
     assert caplog.messages == data.notes()
 
 
@@ -359,10 +366,33 @@ def test_accents_in_two_forms_are_one_class(tmp_path: Path) -> None:
         images_of(tmp_path)
 
 
+def test_an_order_that_accents_change_is_said(tmp_path: Path) -> None:
+    apart = unicodedata.normalize("NFD", "\u00e9cole")
+    for part, name in itertools.product(("train", "val"), [apart, "fox"]):
+        (tmp_path / part / name).mkdir(parents=True)
+        COLOUR.save(tmp_path / part / name / "0.png")
+    theirs = ImageFolder(str(tmp_path / "train")).classes
+    assert theirs == [apart, "fox"]
+    data = images_of(tmp_path)
+    assert data.classes == ["fox", "\u00e9cole"]
+    assert data.notes() == [
+        f"{tmp_path / 'train'}: classes are sorted with their accents composed (NFC): fox, "
+        "\u00e9cole; torchvision sorts the names as they are written: \u00e9cole, fox"
+    ]
+
+
+def test_a_part_s_name_may_have_its_accents_apart(tmp_path: Path) -> None:
+    for name in (unicodedata.normalize("NFD", "entra\u00een\u00e9"), "val"):
+        (tmp_path / name / "a").mkdir(parents=True)
+        COLOUR.save(tmp_path / name / "a" / "0.png")
+    assert images_of(tmp_path, splits=["entra\u00een\u00e9", "val"]).train_size == 1
+
+
 def test_folders_that_are_no_classes_and_classes_without_images(folder: Path) -> None:
     (folder / "train/c9").mkdir()
     data = images_of(folder)
-    assert data.notes() == [f"{folder}: classes without a training image: c9"]
+    said = f"{folder}: classes without a training image: c9"
+    assert data.notes() == [said, without_c2(folder)]
     (folder / "train/c0/breed").mkdir()
     shutil.copy(folder / "train/c0/0.jpg", folder / "train/c0/breed/0.jpg")
     with pytest.raises(ValueError, match=r"train/c0/breed has images but is no class"):

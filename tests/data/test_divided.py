@@ -128,7 +128,10 @@ def test_folders_may_have_any_names(tmp_path: Path) -> None:
         opened(tmp_path, None)
     data = opened(tmp_path, None, splits=["training", "testing"])
     assert (data.train_size, data.val_size, data.num_classes) == (30, 2, 4)
-    assert data.notes() == [f"{tmp_path}: left out, not training or testing: extra"]
+    assert data.notes() == [
+        f"{tmp_path}: left out, not training or testing: extra",
+        f"{tmp_path}: classes without a validation image: a, c, d",
+    ]
     with pytest.raises(ValueError, match=r"has testing/ for validation already"):
         opened(tmp_path, splits=["training", "testing"])
     shutil.rmtree(tmp_path / "testing")

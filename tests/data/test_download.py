@@ -185,5 +185,5 @@ def test_a_file_system_without_locks_is_said(
 
     monkeypatch.setattr(download.FileLock, "acquire", refused)
     assert images(tmp_path / "root") == 50
-    (line,) = caplog.messages
+    line, *_ = caplog.messages  # the others tell of the small number of images
     assert line.startswith(f"{tmp_path / 'root' / '.CIFAR10.lock'}: no lock ([Errno 95] ")

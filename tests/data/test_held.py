@@ -44,6 +44,14 @@ def test_pixels_are_those_of_the_files(cifar: Path) -> None:
     assert data.labels("val", torch.arange(10)).sort().values.tolist() == list(range(10))
 
 
+def test_other_numbers_of_images_than_published_are_said(cifar: Path) -> None:
+    assert cifar10(cifar).notes() == [
+        f"cifar10 in data.root={cifar} has {ours} {part} images, not the {theirs} of the published "
+        "set"
+        for part, ours, theirs in (("training", 50, "50,000"), ("validation", 10, "10,000"))
+    ]
+
+
 def test_a_hundred_classes(cifar: Path) -> None:
     data = build_data(DataConfig(name="cifar100", root=str(cifar), img_size=32), CPU)
     assert (data.num_classes, data.train_size) == (100, 200)
@@ -181,6 +189,11 @@ def test_idx_files_that_are_broken_or_of_another_kind(idx: Path) -> None:
             with pytest.raises(ValueError, match="MNIST/raw is not there, or not as published"):
                 read()
             path.write_bytes(whole[path])
+    header = bytearray(whole[images])
+    header[8:16] = (14).to_bytes(4, "big") + (56).to_bytes(4, "big")  # as many pixels
+    images.write_bytes(bytes(header))
+    with pytest.raises(ValueError, match="not as published"):
+        read()
     images.unlink()
     with pytest.raises(ValueError, match=r"data\.download=true fetches it"):
         read()

@@ -70,6 +70,13 @@ def test_what_is_neither_a_file_nor_a_folder(tmp_path: Path) -> None:
     assert (found.files, sorted(found.odd)) == (["0.png"], ["class", "pipe.png"])
 
 
+def test_a_link_to_itself_is_left_out(tmp_path: Path) -> None:
+    os.symlink("self", tmp_path / "self")
+    os.symlink("0.png", tmp_path / "0.png")
+    found = walk(tmp_path)
+    assert (found.files, sorted(found.odd)) == ([], ["0.png", "self"])
+
+
 def test_a_folder_that_cannot_be_read_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -223,7 +223,9 @@ def test_a_bad_image_is_named_once(kind: str, workers: int, tmp_path: Path) -> N
 
 def test_a_row_without_an_image_is_a_bad_image(tmp_path: Path) -> None:
     nothing: dict[str, Any] = {"bytes": None, "path": None}
-    rows = {"image": [{"bytes": jpeg(0), "path": None}, nothing, None], "label": [0, 1, 1]}
+    gone: dict[str, Any] = {"bytes": None, "path": str(tmp_path / "none.png")}
+    images = [{"bytes": jpeg(0), "path": None}, nothing, None, gone]
+    rows = {"image": images, "label": [0, 1, 1, 1]}
     features = {
         "image": pa.struct({"bytes": pa.binary(), "path": pa.string()}),
         "label": pa.int64(),
@@ -232,10 +234,11 @@ def test_a_row_without_an_image_is_a_bad_image(tmp_path: Path) -> None:
     for split in ("train", "validation"):
         table = pa.table(rows, schema=pa.schema(features))
         parquet.write_table(table, tmp_path / "set" / f"{split}-0.parquet")
-    known = {"size": 3, "val_size": 3, "num_classes": 2, "max_bad": 2}
+    known = {"size": 4, "val_size": 4, "num_classes": 2, "max_bad": 3}
     data = opened("parquet", tmp_path / "set", **known)
-    assert epochs(data, 3, batch_size=1) == [0]
-    assert sorted(data.skipped()) == ["train[0:1]", "train[0:2]"]
+    assert epochs(data, 4, batch_size=1) == [0]
+    assert sorted(data.skipped()) == ["train[0:1]", "train[0:2]", "train[0:3]"]
+    assert "No such file" in data.skipped()["train[0:3]"]
 
 
 @pytest.fixture
@@ -283,12 +286,19 @@ def test_the_numbers_in_a_pattern() -> None:
     assert expand("{0..1}-{2..3}x") == ["0-2x", "0-3x", "1-2x", "1-3x"]
 
 
+@pytest.mark.parametrize("pattern", ["train-{002..000}", "train-{a,b}"])
+def test_patterns_that_stand_for_nothing(pattern: str) -> None:
+    with pytest.raises(ValueError, match=r"is no range of numbers, as \{000\.\.099\} is one"):
+        expand(pattern)
+
+
 def test_the_hub_is_asked_only_if_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_hfds(tmp_path / "saved")
     found = datasets.load_from_disk(tmp_path / "saved")
     asked = []
 
-    def load(path: str, cache_dir: str, streaming: bool) -> object:
+    def load(path: str, name: str | None, cache_dir: str, streaming: bool) -> object:
+        assert name is None
         asked.append((path, cache_dir, streaming))
         if not streaming:
             return found

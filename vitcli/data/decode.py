@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-_BITS, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0  # tags of a TIFF; Pillow obeys them of 8 bits
+# Tags of a TIFF, and their values, that Pillow does not obey of all images.
+_BITS, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
+_COMPRESSION, _RAW, _PLANAR, _PLANES, _FORMAT, _SIGNED = 259, 1, 284, 2, 339, 2
 UPRIGHT = 1  # EXIF's orientation, of those that say nothing too
 _SIXTEEN_BITS = ("PNG", "PPM")  # formats whose whole numbers have 16 bits, whatever Pillow's mode
 
@@ -75,7 +77,12 @@ def _orientation(image: Image.Image) -> int:
 
 def _eight_bits(image: Image.Image) -> Image.Image:
     """Returns the image in RGB, with its EXIF."""
-    mode = image.mode
+    mode, tags = image.mode, getattr(image, "tag_v2", {})  # of a TIFF
+    planes = tags.get(_PLANAR) == _PLANES and tags.get(_COMPRESSION) == _RAW
+    if planes and max(tags.get(_BITS, (8,))) > 8:  # Pillow takes their halves for pixels
+        raise ValueError(f"mode {mode}, 16 bits in a plane for each channel: save it with 8 bits")
+    if mode != "I" and _SIGNED in tags.get(_FORMAT, ()):
+        raise ValueError(f"mode {mode}, signed numbers of no known range: save it with 8 bits")
     if mode.startswith("I;16") or (mode == "I" and image.format in _SIXTEEN_BITS):
         found = Image.fromarray(_scaled(image)).convert("RGB")
         found.info = dict(image.info)

@@ -117,9 +117,14 @@ class Decoded(Decoding):
         train = self.parts["train"].reader
         self.classes = train.classes.names
         self.num_classes = len(self.classes)
-        if empty := sorted(set(range(self.num_classes)) - set(train.labels)):
-            without = some([self.classes[label] for label in empty])
-            self._note([f"{config.path}: classes without a training image: {without}"])
+        trained, seen = (set(part.reader.labels) for part in self.parts.values())
+        without = {"training": set(range(self.num_classes)) - trained}
+        if config.val_share is None:  # otherwise it is said already
+            without["validation"] = trained - seen
+        for of, labels in without.items():
+            if labels:
+                names = some([self.classes[label] for label in sorted(labels)])
+                self._note([f"{config.path}: classes without a {of} image: {names}"])
         if config.num_classes not in (None, self.num_classes):
             raise ValueError(
                 f"data.num_classes={config.num_classes}: {config.name} at {config.path} has "

@@ -61,6 +61,12 @@ def held_out(
     return sorted(drawn), sorted(label for label, rows in by_class.items() if len(rows) == 1)
 
 
+def seconds(config: DataConfig) -> list[str]:
+    """Returns what a part for validation may be called: as data.splits says, or any usual name."""
+    name = config.splits[1]
+    return [name] if name != "validation" else [name, "val", "valid"]
+
+
 def refuse_second(config: DataConfig, name: str) -> None:
     """Raises ValueError: data.val_share is set, and the data set has a part for validation."""
     raise ValueError(

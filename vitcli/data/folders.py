@@ -7,15 +7,16 @@ from collections import Counter
 from pathlib import Path
 
 from vitcli.config import DataConfig
-from vitcli.data.divided import HINT, refuse_second
+from vitcli.data.divided import HINT, refuse_second, seconds
 from vitcli.data.labels import Classes
 from vitcli.data.names import (
     ORDERS,
-    Walked,
-    counted,
     folders,
+    is_data,
     is_image,
+    left_out,
     natural,
+    no_folder,
     same_form,
     shown,
     some,
@@ -60,7 +61,11 @@ class FolderReader:
                 )
             self.labels.append(number[same_form(folder)])
         self._files = [os.path.join(place, file) for file in files]
-        self.notes = [*(notes if classes is None else []), *_notes(path / place, found)]
+        if classes is None:
+            notes += _other_order(path / place, config)
+        else:
+            notes = []
+        self.notes = [*notes, *left_out(path / place, found, is_image)]
 
     def read(self, row: int) -> bytes:
         """Returns the file."""
@@ -78,14 +83,18 @@ def _parts(path: Path, config: DataConfig) -> tuple[list[str], list[str]]:
     With data.val_share there is one, which may be `path` itself.
     """
     if not path.is_dir():
-        raise ValueError(f"data.path={path}: no such folder")
-    there, (train, val) = folders(path), config.splits
+        raise ValueError(f"data.path={path}: {no_folder(path)}")
+    there = folders(path)
+    written = {same_form(name): name for name in there}  # as a Mac may have written it
+    train, val = (written.get(same_form(name), name) for name in config.splits)
     usual = config.splits == _USUAL
     if usual and ("val" in there or "validation" not in there):
         val = "val"
     parts = [train] if config.val_share is not None else [train, val]
-    if config.val_share is not None and (path / val).is_dir():
-        refuse_second(config, f"{val}/")
+    if config.val_share is not None:
+        for name in seconds(config):
+            if (path / name).is_dir():
+                refuse_second(config, f"{name}/")
     if config.val_share is not None and usual and not _has_folders(path / train):
         return [""], [f"{shown(str(path))}: no {train}/<class>/: its own folders are the classes"]
     for name in parts:
@@ -98,7 +107,8 @@ def _parts(path: Path, config: DataConfig) -> tuple[list[str], list[str]]:
     if usual and val == "validation" and val in parts:
         notes.append(f"{shown(str(path))}: no val/: {val}/ is taken")
     used = {first for name in parts for first in Path(name).parts[:1]}
-    if others := [name for name in there if name not in used]:
+    loose = sorted(p.name for p in path.iterdir() if p.is_file() and is_data(p.name))
+    if others := [name for name in [*there, *loose] if name not in used]:
         notes.append(f"{shown(str(path))}: left out, not {' or '.join(parts)}: {some(others)}")
     return parts, notes
 
@@ -119,15 +129,14 @@ def _classes(folder: Path, config: DataConfig) -> Classes:
     return Classes(ORDERS[config.class_order](named), [], str)
 
 
-def _notes(folder: Path, found: Walked) -> list[str]:
-    """Returns what to say of what is in the classes' folders and is not read."""
-    notes, where = [], shown(str(folder))
-    others = [n for n in found.files if not is_image(n) and os.path.dirname(n)]
-    if others:
-        kinds = Counter(Path(n).suffix.lower() or os.path.basename(n) for n in others)
-        notes.append(f"{where}: {len(others):,} files of kinds that are not read: {counted(kinds)}")
-    if found.systems:
-        notes.append(f"{where}: left out, by their names no data: {some(sorted(found.systems))}")
-    if found.odd:
-        notes.append(f"{where}: left out, neither files nor folders: {some(sorted(found.odd))}")
-    return notes
+def _other_order(folder: Path, config: DataConfig) -> list[str]:
+    """Returns what to say where the names as they are written have another order than ours."""
+    sort, names = ORDERS[config.class_order], folders(folder)
+    ours, theirs = sort(map(same_form, names)), [same_form(name) for name in sort(names)]
+    if ours == theirs:
+        return []
+    other = "timm" if config.class_order == "natural" else "torchvision"
+    return [
+        f"{shown(str(folder))}: classes are sorted with their accents composed (NFC): "
+        f"{some(ours)}; {other} sorts the names as they are written: {some(theirs)}"
+    ]

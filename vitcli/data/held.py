@@ -6,6 +6,7 @@ Images without colours have three equal channels.
 
 from __future__ import annotations
 
+import logging
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,9 @@ from vitcli.data.counter import bits, integers
 from vitcli.data.download import fetch
 from vitcli.data.source import Batch, DataSource, Part
 from vitcli.data.subsets import balanced_order
+from vitcli.sets import images
 
+_log = logging.getLogger(__name__)
 READERS: dict[str, Any] = {
     "cifar10": CIFAR10,
     "cifar100": CIFAR100,
@@ -50,6 +53,7 @@ class Held(DataSource):
             ValueError: the files are not there or not the original ones, or data.size is too large.
         """
         self.device, self._flip, self._size = device, config.augment.flip, config.height_width
+        self._notes: list[str] = []
         self._train, self.num_classes = self._read(config, True, config.size)
         self._val, _ = self._read(config, False, config.val_size)
         self._held = self._train[0].shape[-1]
@@ -74,6 +78,10 @@ class Held(DataSource):
         """Returns the labels (B,)."""
         return (self._train if part == "train" else self._val)[1][index]
 
+    def notes(self) -> list[str]:
+        """Returns where the files have other numbers of images than those published."""
+        return self._notes
+
     def _read(self, config: DataConfig, train: bool, most: int | None) -> tuple[Batch, int]:
         """Returns bytes (N, 1 or 3, S, S) and labels (N,), and how many classes there are.
 
@@ -81,6 +89,13 @@ class Held(DataSource):
         batch, to hold fewer bytes.
         """
         pixels, labels, num_classes = _files(config, train)
+        if len(labels) != (published := images(config.name)[not train]):
+            part = "training" if train else "validation"
+            self._notes.append(
+                f"{config.name} in data.root={config.root} has {len(labels):,} {part} images, "
+                f"not the {published:,} of the published set"
+            )
+            _log.warning("%s", self._notes[-1])
         if train and most is not None and most > len(labels):
             raise ValueError(f"data.size={most}: {config.name} has {len(labels)} training images")
         order = balanced_order(labels, config.seed)[:most]
@@ -150,9 +165,11 @@ def _opened(reader: Any, root: Path, train: bool) -> tuple[Tensor, Tensor, int]:
     # CIFAR: checks the files against their published sums before it unpickles anything.
     files = reader(root, train=train)
     pixels, labels = torch.as_tensor(files.data), torch.as_tensor(files.targets)
+    grey = issubclass(reader, MNIST)
+    if pixels.shape[1:3] != ((28, 28) if grey else (32, 32)):
+        raise ValueError("images of another size")
     if len(pixels) != len(labels) or not 0 <= labels.min() <= labels.max() < len(files.classes):
         raise ValueError("images and labels do not belong together")
-    grey = issubclass(reader, MNIST)
     return pixels.unsqueeze(1) if grey else pixels.permute(0, 3, 1, 2), labels, len(files.classes)
 
 

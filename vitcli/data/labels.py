@@ -24,7 +24,7 @@ class Classes:
     def __init__(
         self, names: Sequence[str] | None, labels: Sequence[Any], where: Callable[[int], str]
     ) -> None:
-        self._numbered = True  # whether a number stands for a class
+        self._numbered = False  # whether a number stands for a class
         if names is None:
             self._check((i for i, label in enumerate(labels) if not _may_be(label)), labels, where)
             numbers = [label for label in labels if _is_number(label)]
@@ -45,7 +45,9 @@ class Classes:
         """Returns the labels' classes. Raises ValueError as the constructor does."""
         found = [self._found(label) for label in labels]
         wrong = (i for i, number in enumerate(found) if number is None)
-        self._check(wrong, labels, where, f"one of the {len(self.names)} classes")
+        known = f"{len(self.names)} classes"
+        wanted = f"one of the {known}" if self._numbered else f"the name of one of the {known}"
+        self._check(wrong, labels, where, wanted)
         return [number for number in found if number is not None]
 
     def _found(self, label: Any) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import unicodedata
@@ -28,7 +29,7 @@ def is_data(name: str) -> bool:
 
 def is_image(name: str) -> bool:
     """Returns whether a file of this name is an image of a kind that is read."""
-    return os.path.splitext(name)[1].lower() in _IMAGES
+    return kind(name) in _IMAGES
 
 
 def same_form(name: str) -> str:
@@ -40,15 +41,6 @@ def of_split(name: str, split: str) -> bool:
     """Returns whether a file's name is the split's and numbers: train-00000-of-00004.parquet."""
     stem = name.removesuffix(Path(name).suffix)
     return stem.startswith(split) and _NUMBERED.fullmatch(stem, len(split)) is not None
-
-
-def not_of_split(
-    folder: Path, names: Iterable[str], taken: Container[str], split: str
-) -> list[str]:
-    """Returns what to say of files whose names begin like the split's and are not taken."""
-    like = [n for n in names if n not in taken and Path(n).name.startswith(split)]
-    said = f"{shown(str(folder))}: left out, not {split} and a number: {some(like)}"
-    return [said] if like else []
 
 
 def torchvision_order(names: Iterable[str]) -> list[str]:
@@ -104,6 +96,8 @@ def _walk(folder: Path, below: str, above: tuple[tuple[int, int], ...], found: W
             name = os.path.join(below, entry.name)
             if not is_data(entry.name):
                 found.systems.append(name)
+            elif _leads_to_itself(entry):
+                found.odd.append(name)
             elif entry.is_dir():
                 there = entry.stat()
                 if entry.is_symlink() and (there.st_dev, there.st_ino) in above:
@@ -116,9 +110,55 @@ def _walk(folder: Path, below: str, above: tuple[tuple[int, int], ...], found: W
                 found.odd.append(name)
 
 
+def _leads_to_itself(entry: os.DirEntry[str]) -> bool:
+    """Returns whether this is a link that cannot be followed to its end."""
+    try:
+        entry.is_dir()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return True
+        raise
+    return False
+
+
+def left_out(folder: Path, found: Walked, read: Callable[[str], bool]) -> list[str]:
+    """Returns what to say of what is in a folder and not of a kind that is `read`."""
+    notes, where = [], shown(str(folder))
+    if others := [name for name in found.files if not read(name)]:
+        kinds = Counter(Path(n).suffix.lower() or os.path.basename(n) for n in others)
+        notes.append(f"{where}: {len(others):,} files of kinds that are not read: {counted(kinds)}")
+    if found.systems:
+        notes.append(f"{where}: left out, by their names no data: {some(sorted(found.systems))}")
+    if found.odd:
+        notes.append(f"{where}: left out, neither files nor folders: {some(sorted(found.odd))}")
+    return notes
+
+
+def of_no_split(
+    folder: Path, found: Walked, taken: Container[str], splits: Sequence[str], kinds: Container[str]
+) -> list[str]:
+    """Returns what to say of what is in a folder and in none of the files taken of its splits."""
+    files = [name for name in found.files if name not in taken]
+    like = [n for n in files if kind(n) in kinds or Path(n).name.startswith(tuple(splits))]
+    where, names = shown(str(folder)), " or ".join(splits)
+    said = [f"{where}: left out, not {names} and a number: {some(sorted(like))}"] if like else []
+    known = {*like, *(name for name in found.files if name in taken)}
+    return said + left_out(folder, found, known.__contains__)
+
+
+def kind(name: str) -> str:
+    """Returns a file's suffix, in small letters."""
+    return os.path.splitext(name)[1].lower()
+
+
 def folders(folder: Path) -> list[str]:
     """Returns the names of the folders in this one that are data, sorted."""
     return sorted(p.name for p in folder.iterdir() if p.is_dir() and is_data(p.name))
+
+
+def no_folder(path: Path) -> str:
+    """Returns why a path that should be a folder is none."""
+    return "a file; give the folder that it is in" if path.is_file() else "no such folder"
 
 
 def some(names: Sequence[str]) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from vitcli.config import DataConfig
-from vitcli.data.divided import HINT, refuse_second
+from vitcli.data.divided import HINT, refuse_second, seconds
 from vitcli.data.labels import Classes
-from vitcli.data.names import natural, not_of_split, of_split, some, walk
+from vitcli.data.names import kind, natural, no_folder, of_no_split, of_split, some, walk
+from vitcli.data.numbered import check_numbers
 from vitcli.data.source import Part
 
 _BUILDERS = {".parquet": "parquet", ".arrow": "arrow", ".tar": "webdataset"}  # of datasets
@@ -37,6 +40,7 @@ class HuggingFaceReader:
             self.notes.append(
                 f"{self._split} lists its classes otherwise than {config.splits[0]}: taken by name"
             )
+        if own is not None:
             labels = [own[i] if i in range(len(own)) else i for i in labels]
         self.labels = self.classes.numbers(labels, said)
         self._images, self._column = rows.select_columns([image]), image
@@ -63,9 +67,14 @@ def open_rows(config: DataConfig, part: Part) -> Any:
     path, split = str(config.path), config.splits[part == "val"]
     if not Path(path).is_dir() and not config.download:
         raise ValueError(
-            f"data.path={path}: no such folder; data.download=true looks for it on the Hub"
+            f"data.path={path}: {no_folder(Path(path))}; data.download=true looks for it on the Hub"
+        )
+    if config.config_name is not None and Path(path).is_dir():
+        raise ValueError(
+            f"data.config_name={config.config_name}: of a set of the Hub, and {path} is a folder"
         )
     files = split_files(config, split)[0] if _has_files(path) else []
+    check_alike(files)
     try:
         found = _load(config, split, files)
     except Exception as error:  # all kinds, of datasets, pyarrow and the network
@@ -77,8 +86,10 @@ def open_rows(config: DataConfig, part: Part) -> Any:
         raise ValueError(
             f"data.splits={config.splits}: {path} has no split {split}, but {have}; {HINT}"
         )
-    if config.val_share is not None and (config.splits[1] in found or _has_second(config)):
-        refuse_second(config, config.splits[1])
+    if config.val_share is not None:
+        for name in seconds(config):
+            if name in found or _has_files_of(config, name):
+                refuse_second(config, name)
     rows, image = found[split], config.columns[0]
     for column in config.columns:
         if column not in (rows.column_names or []):
@@ -95,13 +106,26 @@ def open_rows(config: DataConfig, part: Part) -> Any:
 def _load(config: DataConfig, split: str, files: list[Path]) -> Any:
     """Returns what `datasets` makes of the files, or of the set at data.path."""
     options = {"cache_dir": config.root, "streaming": config.stream}
-    if files:
-        paths = {split: [str(file) for file in files]}
-        kind = _BUILDERS[files[0].suffix]
-        return _datasets().load_dataset(kind, data_files=paths, **options)
-    if Path(str(config.path)).is_dir():
-        return _datasets().load_from_disk(config.path)
-    return _datasets().load_dataset(config.path, **options)
+    with _silent():
+        if files:
+            paths = {split: [str(file) for file in files]}
+            builder = _BUILDERS[kind(files[0].name)]
+            return _datasets().load_dataset(builder, data_files=paths, **options)
+        if Path(str(config.path)).is_dir():
+            return _datasets().load_from_disk(config.path)
+        return _datasets().load_dataset(config.path, config.config_name, **options)
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keeps the log of `datasets` out of the block: its errors are raised, too."""
+    log = _datasets().utils.logging
+    before = log.get_verbosity()
+    log.set_verbosity(log.CRITICAL)
+    try:
+        yield
+    finally:
+        log.set_verbosity(before)
 
 
 def _datasets() -> Any:
@@ -115,6 +139,8 @@ def _datasets() -> Any:
 def first_line(error: Exception) -> str:
     """Returns what an error says: of one that only tells of another, what that one says."""
     said = str(error.__cause__ or error).strip().splitlines()
+    if said and "config" in said[0].lower():  # of a set of several: the next line lists them
+        return f"{' '.join(said[:2])} (data.config_name=NAME)"
     return said[0] if said else type(error).__name__
 
 
@@ -137,44 +163,100 @@ def _has_files(path: str) -> bool:
     return Path(path).is_dir() and not saved
 
 
-def _has_second(config: DataConfig) -> bool:
-    """Returns whether a folder of files has some of the second split."""
+def _has_files_of(config: DataConfig, split: str) -> bool:
+    """Returns whether data.path is a folder of files, and some are of this split."""
     folder = Path(str(config.path))
     names = walk(folder).files if _has_files(str(folder)) else []
-    second = config.splits[1]
-    return any(Path(n).suffix in _BUILDERS and _place(n, second) is not None for n in names)
+    return any(_place(name, split) is not None for name in names)
 
 
 def split_files(config: DataConfig, split: str) -> tuple[list[Path], list[str]]:
-    """Returns a split's files of rows, and what is left out.
+    """Returns a split's files of rows, and what is left out or missing.
 
     They have the split's name and numbers (train-00000-of-00004.parquet), or lie in a folder of its
     name.
 
     Raises:
-        ValueError: there are none, or of several kinds, or in several folders.
+        ValueError: there are none, or of several kinds, or in several folders, or one twice.
     """
     folder = Path(str(config.path))
-    found = sorted(walk(folder).files, key=natural)
-    rows = [name for name in found if Path(name).suffix in _BUILDERS]
-    placed = {name: place for name in rows if (place := _place(name, split)) is not None}
-    if len({Path(name).suffix for name in placed}) != 1:
+    found = walk(folder)
+    files = sorted(found.files, key=natural)
+    splits = config.splits if config.val_share is None else config.splits[:1]
+    placed = {name: {file: at for file in files if (at := _place(file, name))} for name in splits}
+    own = placed[split]
+    if len({kind(file) for file in own}) != 1:
+        rows = [file for file in files if kind(file) in _BUILDERS]
         have = f"; there are {some(rows)}" if rows else ""
         raise ValueError(
             f"data.path={folder}: not saved by datasets, and no files {split}-<number> of one "
             f"kind: {', '.join(_BUILDERS)}{have}; {HINT}"
         )
-    if len(places := sorted(set(placed.values()))) > 1:
+    places = sorted({place for part in placed.values() for place in part.values()})
+    if len(places) > 1:
         raise ValueError(
-            f"data.path={folder}: {split} is in several folders, {some(places)}: name one, as "
-            f"data.path={folder / places[0]}"
+            f"data.path={folder}: {' and '.join(splits)} are in several folders, {some(places)}: "
+            f"name one, as data.path={folder / places[0]}"
         )
-    return [folder / name for name in placed], not_of_split(folder, rows, placed, split)
+    notes = check_numbers(f"data.path={folder}: {split}", list(own))
+    if split == splits[0]:  # said once, of both parts
+        taken = {file for part in placed.values() for file in part}
+        notes += of_no_split(folder, found, taken, splits, _BUILDERS)
+    return [folder / file for file in own], notes
+
+
+def check_alike(files: list[Path]) -> None:
+    """Raises ValueError: a file is damaged, or has not the columns or classes of the first one.
+
+    `datasets` would read its numbers as the first one's classes.
+    """
+    first: tuple[list[str], dict[str, Any]] | None = None
+    for file in files:
+        if kind(file.name) not in _SCHEMAS:
+            return
+        try:
+            schema = _SCHEMAS[kind(file.name)](file)
+            features = _datasets().Features.from_arrow_schema(schema)
+        except Exception as error:  # all kinds, of datasets and pyarrow
+            raise ValueError(f"{file}: {first_line(error)}") from None
+        columns = sorted(features)
+        classes = {name: names for name in columns if (names := _names(features[name]))}
+        first = first or (columns, classes)
+        for what, ours, theirs in zip(
+            ("columns", "classes"), (columns, classes), first, strict=True
+        ):
+            if ours != theirs:
+                raise ValueError(f"{file} has the {what} {ours}, but {files[0].name} has {theirs}")
+
+
+def _names(feature: Any) -> list[str] | None:
+    return getattr(feature, "names", None)
+
+
+def _parquet_schema(file: Path) -> Any:
+    from pyarrow import parquet
+
+    return parquet.read_schema(file)
+
+
+def _arrow_schema(file: Path) -> Any:
+    import pyarrow
+
+    with pyarrow.memory_map(str(file)) as memory:
+        try:
+            return pyarrow.ipc.open_stream(memory).schema
+        except pyarrow.ArrowInvalid:
+            return pyarrow.ipc.open_file(memory).schema
+
+
+_SCHEMAS = {".parquet": _parquet_schema, ".arrow": _arrow_schema}
 
 
 def _place(name: str, split: str) -> str | None:
     """Returns the folder whose split a file belongs to; None: it is of no such split."""
     parts = Path(name).parts
+    if kind(name) not in _BUILDERS or parts[-1].startswith("cache-"):  # as `datasets` calls its own
+        return None
     if split in parts[:-1]:
         return str(Path(*parts[: parts.index(split)]))
     return str(Path(name).parent) if of_split(parts[-1], split) else None

@@ -11,19 +11,23 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from vitcli.config import DataConfig
-from vitcli.data.divided import HINT, refuse_second
+from vitcli.data.divided import HINT, refuse_second, seconds
 from vitcli.data.labels import Classes
 from vitcli.data.names import (
     counted,
     is_data,
     is_image,
+    kind,
     natural,
-    not_of_split,
+    no_folder,
+    of_no_split,
     of_split,
     same_form,
     shown,
     some,
+    walk,
 )
+from vitcli.data.numbered import check_numbers
 from vitcli.data.source import Part
 
 _T = TypeVar("_T")
@@ -66,9 +70,7 @@ class ShardReader:
                 f"data.path={config.path}: a URL is a stream, data.stream=true; "
                 "few-shot evaluation needs files"
             )
-        self._shards, self.notes = find_shards(folder, split)
-        if config.val_share is not None and has_shards(folder, config.splits[1]):
-            refuse_second(config, f"{config.splits[1]}-<number>.tar")
+        self._shards, self.notes = find_shards(config, split)
         self._images: list[tuple[int, int, int, str]] = []  # shard, offset, bytes, name
         labels: list[Any] = []
         unused: Counter[str] = Counter()
@@ -114,24 +116,32 @@ class ShardReader:
         return labels
 
 
-def find_shards(folder: Path, split: str) -> tuple[list[Path], list[str]]:
-    """Returns <split>-<number>.tar in the folder, and what is left out.
+def find_shards(config: DataConfig, split: str) -> tuple[list[Path], list[str]]:
+    """Returns <split>-<number>.tar in the folder data.path, and what is left out or missing.
 
     Raises:
-        ValueError: there are none.
+        ValueError: there are none, or one twice, or with data.val_share some for validation.
     """
-    names = sorted((p.name for p in folder.iterdir()), key=natural) if folder.is_dir() else []
-    files = [name for name in names if is_data(name)]
-    shards = [name for name in files if name.endswith(".tar") and of_split(name, split)]
+    folder = Path(str(config.path))
+    if not folder.is_dir():
+        raise ValueError(f"data.path={folder}: {no_folder(folder)}")
+    found = walk(folder)
+    files = sorted((n for n in found.files if kind(n) == ".tar" and "/" not in n), key=natural)
+    splits = config.splits if config.val_share is None else seconds(config)
+    others = {name: [file for file in files if of_split(file, name)] for name in splits}
+    shards = [file for file in files if of_split(file, split)]
     if not shards:
-        have = f"; there are {some(files)}" if files else ""
+        have = f"; there are {some(sorted(found.files, key=natural))}" if found.files else ""
         raise ValueError(f"data.path={folder}: no shards {split}-<number>.tar{have}; {HINT}")
-    return [folder / name for name in shards], not_of_split(folder, files, shards, split)
-
-
-def has_shards(folder: Path, split: str) -> bool:
-    """Returns whether the folder has <split>-<number>.tar."""
-    return any(p.suffix == ".tar" and of_split(p.name, split) for p in folder.iterdir())
+    notes = check_numbers(f"data.path={folder}: {split}", shards)
+    if config.val_share is not None:
+        for there in filter(None, others.values()):
+            refuse_second(config, some(there))
+        notes += of_no_split(folder, found, shards, [split], [".tar"])
+    elif split == config.splits[0]:  # said once, of both parts
+        taken = {file for there in others.values() for file in there}
+        notes += of_no_split(folder, found, taken, config.splits, [".tar"])
+    return [folder / name for name in shards], notes
 
 
 def samples(
@@ -150,29 +160,32 @@ def samples(
     """
     labels: dict[str, Any] = {}
     images: dict[str, tuple[_T, str]] = {}
-    last: tuple[str, Any] = "", None  # sample that was yielded, and its label
+    done: dict[str, Any] = {}  # samples that were yielded, and their labels
     for member in tar:
         folder, _, base = member.name.rpartition("/")
-        key, _, kind = base.partition(".")
-        key, kind = same_form(f"{folder}/{key}"), kind.lower()
+        key, _, suffix = base.partition(".")
+        key, suffix = same_form(f"{folder}/{key}"), suffix.lower()
         if member.isdir():
             continue
-        if not member.isreg():
+        if member.issparse():
+            unused["sparse files"] += 1  # packed: their bytes are not where others have theirs
+        elif not member.isreg():
             unused["links" if member.islnk() or member.issym() else base] += 1
         elif not all(is_data(name) for name in member.name.split("/") if name not in (".", "..")):
             unused[base] += 1
-        elif is_image(base) and "." not in kind and key not in images and key != last[0]:
+        elif is_image(base) and "." not in suffix and key not in images and key not in done:
             images[key] = take(tar, member), member.name
-        elif kind in ("cls", "json") and (label := _label(tar, member, kind)) != _NONE:
-            other = last[1] if key == last[0] else labels.get(key, _NONE)
+        elif suffix in ("cls", "json") and (label := _label(tar, member, suffix)) != _NONE:
+            other = done.get(key, labels.get(key, _NONE))
             if other not in (_NONE, label):
-                raise ValueError(f"{shown(member.name)}: class {label!r}, and {other!r} beside it")
-            labels |= {key: label} if key != last[0] else {}
+                raise ValueError(f"{shown(member.name)}: class {label!r}, and {other!r} before")
+            if key not in done:
+                labels[key] = label
         else:
-            unused[f".{kind}"] += 1
+            unused[f".{suffix}"] += 1
         if key in images and key in labels:
-            last = key, labels.pop(key)
-            yield images.pop(key)[0], last[1]
+            done[key] = labels.pop(key)
+            yield images.pop(key)[0], done[key]
     if tar.fileobj is not None and tar.fileobj.read(_PADDING).strip(b"\0"):
         raise tarfile.ReadError("there is more after its end: two archives in one file")
     if labels:
@@ -188,13 +201,15 @@ def said_unused(where: str, unused: Counter[str]) -> list[str]:
     return [f"{where}: {sum(unused.values()):,} members that are not used: {counted(unused)}"]
 
 
-def _label(tar: tarfile.TarFile, member: tarfile.TarInfo, kind: str) -> Any:
+def _label(tar: tarfile.TarFile, member: tarfile.TarInfo, suffix: str) -> Any:
     """Returns the label in a .cls, a number or a name, or in a .json; _NONE: there is none."""
     file = tar.extractfile(member)
     assert file is not None  # a regular file
     try:
-        text = file.read().decode().strip()
-        if kind == "cls":
+        text = file.read().decode("utf-8-sig").strip()
+        if suffix == "cls":
+            if shown(text) != text:
+                raise ValueError(f"{shown(text)!r} is no class: it has control characters")
             whole = re.fullmatch(r"[-+]?\d+", text)
             return int(text) if whole else float(text) if _NUMBER.fullmatch(text) else text
         found = json.loads(text)

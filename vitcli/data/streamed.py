@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from vitcli.config import DataConfig
 from vitcli.data.augment import Transform
 from vitcli.data.decoded import Decoding, Made, decode_all
 from vitcli.data.facts import Fact, of_files
+from vitcli.data.names import some
 from vitcli.data.order import stream_order
 from vitcli.data.source import AT_ONCE, Batch, Order, Part
 from vitcli.data.streams import Encoded, Stream, open_stream
@@ -56,8 +58,13 @@ class Streamed(Decoding):
         self.num_classes = self._size("num_classes", named, config.num_classes)
         if named not in (None, self.num_classes):
             raise self._error("num_classes", self.num_classes, f"has {named}")
-        if val.classes not in (None, train.classes):
-            raise self._error("splits", config.splits, "lists its classes in two orders")
+        if val.classes != train.classes:
+            ours, theirs = (_listed(stream.classes) for stream in (train, val))
+            raise self._error(
+                "splits",
+                config.splits,
+                f"has the classes {ours} and {theirs}; data.stream=false takes them by name",
+            )
 
     def notes(self) -> list[str]:
         """Returns what was left out or assumed so far, a line each."""
@@ -175,6 +182,10 @@ def shuffled(files: Iterator[Encoded], drawn: random.Random) -> Iterator[Encoded
         yield held.pop()
 
 
+def _listed(names: list[str] | None) -> str:
+    return "by number" if names is None else f"[{some(names)}]"
+
+
 class _Decode(Dataset[Made]):
     """Makes a batch of its files."""
 
@@ -195,7 +206,10 @@ class _Facts(Dataset[list[Fact]]):
         self._max_pixels = max_pixels
 
     def __getitem__(self, order: _Files) -> list[Fact]:
-        files = ((file.name, file.label, lambda data=file.data: data) for file in order[0])
+        held = _InMemory(order[0])
+        files = (
+            (file.name, file.label, partial(held.read, row)) for row, file in enumerate(order[0])
+        )
         return of_files(files, self._max_pixels)
 
 
@@ -206,7 +220,10 @@ class _InMemory:
         self._files = files
 
     def read(self, row: int) -> bytes:
-        return self._files[row].data
+        data = self._files[row].data
+        if isinstance(data, OSError):
+            raise data
+        return data
 
     def name(self, row: int) -> str:
         return self._files[row].name

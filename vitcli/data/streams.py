@@ -27,7 +27,7 @@ _SECONDS = 60  # that a server may be silent
 class Encoded(NamedTuple):
     """An image's file, its class, and what a person finds it by."""
 
-    data: bytes
+    data: bytes | OSError  # what a file that is not there is instead
     label: int
     name: str
 
@@ -83,8 +83,11 @@ class HuggingFaceStream:
             name = f"{self._split}[{of_shard}{row}]"
             data = image["bytes"] if image else b""  # no image: counted as one that is broken
             if data is None and image["path"] is not None:
-                with fsspec.open(image["path"], "rb") as file:
-                    data = file.read()
+                try:
+                    with fsspec.open(image["path"], "rb") as file:
+                        data = file.read()
+                except OSError as error:
+                    data = error
             yield Encoded(data or b"", check_number(label, f"{name}: {self._columns[1]}"), name)
 
     def _read(self, shard: int) -> Iterator[tuple[int, tuple[Any, Any]]]:
@@ -120,14 +123,15 @@ class ShardStream:
         self._notes: list[str] = []
         self._unused: dict[str, Counter[str]] = {}  # of the shards that have been read
         if "://" not in path:
-            shards, self._notes = find_shards(Path(path), split)
+            shards, self._notes = find_shards(config, split)
             self._places = [str(shard) for shard in shards]
         elif not re.match("https?://", path):
             raise ValueError(f"data.path={path}: a folder, http:// or https://")
         elif not config.download:
             raise ValueError(f"data.path={path}: data.download=true reads it from the network")
         else:
-            self._places = [f"{path.rstrip('/')}/{name}.tar" for name in expand(split)]
+            names = expand(split.removesuffix(".tar"))
+            self._places = [f"{path.rstrip('/')}/{name}.tar" for name in names]
         self.shards = len(self._places)
         self._where = f"{path}/{split}"
 
@@ -171,10 +175,16 @@ def open_stream(config: DataConfig, part: Part) -> Stream:
 
 
 def expand(pattern: str) -> list[str]:
-    """Returns the names that a pattern stands for: a{08..10} for a08, a09, a10."""
+    """Returns the names that a pattern stands for: a{08..10} for a08, a09, a10.
+
+    Raises:
+        ValueError: there are other braces, or the last number is below the first.
+    """
     match = re.search(r"\{(\d+)\.\.(\d+)\}", pattern)
-    if match is None:
+    if match is None and not set("{}") & set(pattern):
         return [pattern]
+    if match is None or int(match[1]) > int(match[2]):
+        raise ValueError(f"data.splits: {pattern} is no range of numbers, as {{000..099}} is one")
     first, last = match.groups()
     numbers = (f"{number:0{len(first)}}" for number in range(int(first), int(last) + 1))
     rest = expand(pattern[match.end() :])
