@@ -111,7 +111,10 @@ def test_a_head_meets_data_that_number_their_classes() -> None:
     assert same is named
     assert said[0].startswith("the data number their classes: taken in the head's order, cat, dog ")
     assert _by_name(replace(named, classes=["0", "1"]), None, run.data)[1] == []
-    assert _by_name(replace(named, classes=None), None, run.data)[1] == []
+    own = replace(named, classes=None)
+    assert _by_name(own, None, run.data)[1] == []
+    (line,) = _by_name(replace(own, code_base="timm"), None, run.data)[1]
+    assert line.startswith("the checkpoint does not name its classes: taken in the order of their ")
 
 
 def test_eval_says_what_its_data_left_out(

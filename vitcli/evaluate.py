@@ -111,12 +111,17 @@ def _by_name(
     if data.class_map is not None:
         checkpoint = replace(checkpoint, classes=_read_map(data.class_map, checkpoint.num_classes))
     own = checkpoint.classes
-    if own is None and classes is None:
+    if own is None and classes is None and checkpoint.code_base == "vitcli":
         return checkpoint, []
     if own is None:
+        order = (
+            "the order of their numbers"
+            if classes is None
+            else f"the data's order, {some(classes)}"
+        )
         return checkpoint, [
-            "the checkpoint does not name its classes: taken in the data's order, "
-            f"{some(classes or [])} (data.class_map=FILE names them)"
+            f"the checkpoint does not name its classes: taken in {order} (data.class_map=FILE names "
+            "them)"
         ]
     if classes is None:  # numbers: they are the names
         classes = [str(number) for number in range(len(own))]
