@@ -26,7 +26,7 @@ from vitcli.config import DataConfig, ModelConfig, PosEmbConfig, RunConfig, Stem
 from vitcli.frozen import dump
 from vitcli.models import build_model
 from vitcli.models.convert import Preprocess, describe, read, write
-from vitcli.models.convert.timm import timm_arguments
+from vitcli.models.convert.as_timm import timm_arguments
 
 # What names do not say is a warning each time: one test has it.
 pytestmark = pytest.mark.filterwarnings("ignore:.*checkpoint. (assumed|unused|missing)")
@@ -146,6 +146,23 @@ def test_big_visions_scanned_layers_and_prefix_and_bfloat16(tmp_path: Path) -> N
     )
     np.savez(tmp_path / "full.npz", **{n: t.float().numpy() for n, t in half.items()})
     same_logits(vitcli.load(tmp_path / "full.npz"), vitcli.load(tmp_path / "half.npz"), (16, 16))
+
+
+@pytest.mark.parametrize("place", ["params/", "opt/target/", "params/img/", ""])
+def test_an_optimizers_moments_are_no_weights(place: str, tmp_path: Path) -> None:
+    """JAX sorts names: "opt/..." is before "params/..."."""
+    theirs = timm_vit(act_layer="gelu_tanh")
+    arrays = google_arrays(theirs)
+    moments = {f"opt/1/0/mu/{name}": 0.1 * array for name, array in arrays.items()}
+    weights = {f"{place}{name}": array for name, array in arrays.items()}
+    np.savez(tmp_path / "vit.npz", **moments, **weights)
+    same_logits(theirs, vitcli.load(tmp_path / "vit.npz"), (16, 16))
+    said = read(str(tmp_path / "vit.npz")).assumed
+    assert (f"{place!r} taken off the names" in said) == bool(place)
+    again = {f"opt/1/0/nu/{name}": array for name, array in arrays.items()}
+    np.savez(tmp_path / "vit.npz", **moments, **again)
+    with pytest.raises(ValueError, match="several networks, opt/1/0/mu/, opt/1/0/nu/: save the"):
+        read(str(tmp_path / "vit.npz"))
 
 
 def test_big_visions_only_model_without_a_table_is_sincos(tmp_path: Path) -> None:
@@ -284,7 +301,9 @@ def test_timms_config_says_what_names_do_not(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(config))
     model = vitcli.load(tmp_path)
     same_logits(theirs, model, (32, 32))
-    expected = Preprocess((32, 32), (0.485, 0.456, 0.406), (0.2, 0.3, 0.4), "bilinear", 0.9)
+    expected = Preprocess(
+        (32, 32), (0.485, 0.456, 0.406), (0.2, 0.3, 0.4), "bilinear", 0.9, "center"
+    )
     assert model.preprocess == expected
 
 
@@ -356,7 +375,9 @@ def test_hugging_faces_names_in_memory_and_its_preprocessing(tmp_path: Path) -> 
     torch.save(theirs.state_dict(), tmp_path / "pytorch_model.bin")
     theirs.config.save_pretrained(tmp_path)
     (tmp_path / "preprocessor_config.json").write_text(
-        json.dumps({"image_mean": [0.1, 0.2, 0.3], "image_std": [0.4, 0.5, 0.6], "resample": 3})
+        json.dumps(
+            {"image_mean": [0.1, 0.2, 0.3], "image_std": [0.4, 0.5, 0.6], "resample": 3, "size": 64}
+        )
     )
     model = vitcli.load(tmp_path)
     same_logits(Logits(theirs), model, (64, 64))
@@ -457,7 +478,7 @@ def test_what_cannot_be_inferred_names_its_override(tmp_path: Path) -> None:
         vitcli.load(path, "model.num_heads=2")
     vitcli.load(path, "model.num_heads=2", "pos_emb.kind=sincos_2d")
     save_file(timm_vit(img_size=(16, 28)).state_dict(), path)
-    with pytest.raises(ValueError, match=r"28 patches, .* give img_size=\(height, width\)"):
+    with pytest.raises(ValueError, match=r"28 patches, .* data.img_size=\[height,width\]"):
         vitcli.load(path, "model.num_heads=2")
     assert vitcli.load(path, "model.num_heads=2", img_size=(28, 16)).grid_size == (7, 4)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import partial
 from pathlib import Path
 
@@ -59,6 +60,14 @@ def google_arrays(bit: nn.Module) -> dict[str, np.ndarray]:
     return {name: t.detach().numpy() for name, t in arrays.items()}
 
 
+def test_a_bit_without_a_head_gives_timms_features(bit: nn.Module, tmp_path: Path) -> None:
+    body = {name: tensor for name, tensor in bit.state_dict().items() if "head" not in name}
+    save_file(body, tmp_path / "body.safetensors")
+    theirs = copy.deepcopy(bit)
+    theirs.reset_classifier(0)
+    same_logits(theirs, vitcli.load(tmp_path / "body.safetensors"), (64, 96))
+
+
 def test_bit_of_google_and_of_timm_gives_timms_logits(bit: nn.Module, tmp_path: Path) -> None:
     np.savez(tmp_path / "bit.npz", **google_arrays(bit))
     save_file(bit.state_dict(), tmp_path / "bit.safetensors")
@@ -67,6 +76,20 @@ def test_bit_of_google_and_of_timm_gives_timms_logits(bit: nn.Module, tmp_path: 
     checkpoint = read(str(tmp_path / "bit.npz"))
     assert checkpoint.config.model.layers == [1, 2]
     assert (checkpoint.num_classes, checkpoint.unused, checkpoint.missing) == (7, [], [])
+
+
+def test_an_optimizers_moments_are_no_weights(bit: nn.Module, tmp_path: Path) -> None:
+    arrays = google_arrays(bit)
+    moments = {f"opt/mu/{name}": 0.5 * array + 0.1 for name, array in arrays.items()}
+    np.savez(tmp_path / "bit.npz", **moments, **arrays)
+    same_logits(bit, vitcli.load(tmp_path / "bit.npz"), (64, 96))
+
+
+def test_groups_that_no_file_says_are_assumed(bit: nn.Module, tmp_path: Path) -> None:
+    save_file(bit.state_dict(), tmp_path / "bit.safetensors")
+    said = "group norms of 32 groups (Google's and timm's)"
+    assert said in read(str(tmp_path / "bit.safetensors")).assumed
+    assert said not in read(str(tmp_path / "bit.safetensors"), ["model.groups=32"]).assumed
 
 
 def test_timms_folder_goes_back_to_google_and_timm(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ import vitcli
 from vitcli.config import ModelConfig, RunConfig
 from vitcli.models import build_model
 from vitcli.models.convert import read, write
-from vitcli.models.convert.timm import timm_arguments
+from vitcli.models.convert.as_timm import timm_arguments
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*checkpoint. (assumed|unused|missing)")
 HEADS = "model.num_heads=2"
@@ -88,10 +88,47 @@ def test_a_table_without_a_row_for_the_class_token(tmp_path: Path) -> None:
     wide = timm_vit(no_embed_class=True, img_size=(16, 24))
     source = saved(wide, tmp_path / "wide.safetensors")
     same_logits(wide, vitcli.load(source, HEADS, img_size=(16, 24)), (16, 24))
-    # 25 rows: 5 x 5 patches, or a class token and the 4 x 6 that are asked for.
-    wide = timm_vit(img_size=(16, 24))
-    source = saved(wide, tmp_path / "class.safetensors")
-    same_logits(wide, vitcli.load(source, HEADS, img_size=(16, 24)), (16, 24))
+
+
+@pytest.mark.parametrize(
+    ("patches", "options", "readings"),
+    [
+        ((4, 6), {}, "4x6 patches and the class token or 5x5 patches"),
+        ((2, 5), {"no_embed_class": True}, "3x3 patches and the class token or 2x5 patches"),
+        ((2, 8), {}, "2x8 patches and the class token or 4x4 patches and the class token"),
+        ((2, 8), {"class_token": False, "global_pool": "avg"}, "2x8 patches or 4x4 patches"),
+        ((1, 2), {"no_embed_class": True}, "1x1 patches and the class token or 1x2 patches"),
+    ],
+)
+def test_a_table_of_two_readings_is_asked_for(
+    patches: tuple[int, int], options: dict[str, object], readings: str, tmp_path: Path
+) -> None:
+    size = (4 * patches[0], 4 * patches[1])
+    theirs = timm_vit(img_size=size, **options)
+    source = saved(theirs, tmp_path / "x.safetensors")
+    with pytest.raises(ValueError, match=f"can be {readings}: give .* data.img_size="):
+        read(source, [HEADS], size)
+    checkpoint = read(source, [HEADS, f"data.img_size=[{size[0]},{size[1]}]"], (64, 64))
+    same_logits(theirs, checkpoint.build(), size)
+
+
+def test_a_table_is_for_the_images_of_its_config(tmp_path: Path) -> None:
+    sizes = {"img_size": (8, 20), "patch_size": 4, "embed_dim": 64, "depth": 1, "num_heads": 2}
+    options = {**sizes, "num_classes": 3, "no_embed_class": True}
+    theirs = randomize(create_model("vit_tiny_patch16_224", **options))
+    save_for_hf(theirs, tmp_path, model_args=options)  # ten rows: 2 x 5, not 3 x 3 and a class
+    same_logits(theirs, read(str(tmp_path), [], (32, 32)).build(), (8, 20))
+    with pytest.raises(ValueError, match="pos_embed has 10 rows, images of 16x16 have 4x4 patches"):
+        read(str(tmp_path), ["data.img_size=16"])
+
+
+def test_an_mlp_of_any_width_is_made_by_timm(tmp_path: Path) -> None:
+    sizes = {"embed_dim": 88, "mlp_dim": 120}  # 88 * (120 / 88) is below 120
+    checkpoint = ours(RunConfig(ModelConfig(**TINY | sizes)), (16, 16))
+    write(checkpoint, tmp_path / "x.safetensors")
+    name, arguments = timm_arguments(checkpoint)
+    theirs = create_model(name, checkpoint_path=str(tmp_path / "x.safetensors"), **arguments)
+    same_logits(theirs.eval(), checkpoint.build(), (16, 16))
 
 
 def test_a_hidden_layer_may_have_its_own_width(tmp_path: Path) -> None:

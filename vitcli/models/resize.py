@@ -24,10 +24,11 @@ from torch import Tensor, nn
 from vitcli.choices import nearest
 from vitcli.config import PosEmbConfig
 
-METHODS = ("bilinear_corners", "bicubic", "bicubic_corners", "nearest", "reinit")
+METHODS = ("bilinear_corners", "bicubic", "bicubic_plain", "bicubic_corners", "nearest", "reinit")
 _MODES: dict[str, dict[str, Any]] = {
     "bilinear_corners": {"mode": "bilinear", "align_corners": True},
     "bicubic": {"mode": "bicubic", "antialias": True},
+    "bicubic_plain": {"mode": "bicubic"},
     "bicubic_corners": {"mode": "bicubic", "align_corners": True},
     "nearest": {"mode": "nearest-exact"},  # by the centres of the places, so symmetric
 }
@@ -44,8 +45,8 @@ def resize_pos_emb(
         state: a whole model's, by name; not changed.
         old: rows and columns of patches that the tables are for.
         method: "bilinear_corners": corners stay corners (the official code, scipy's zoom of order
-            1); "bicubic": antialiased (timm); "bicubic_corners": torchvision's; "nearest";
-            "reinit": as before training.
+            1); "bicubic": antialiased (timm); "bicubic_plain": Hugging Face's; "bicubic_corners":
+            torchvision's; "nearest"; "reinit": as before training.
 
     Raises:
         ValueError: an unknown method, or tables that are not for `old`.

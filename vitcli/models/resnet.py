@@ -31,8 +31,9 @@ def build_bit(layers: list[int], width: int, root: str, groups: int, num_classes
     conv = partial(StdConv2d, eps=1e-8)
     options = {"stem_type": "fixed", "num_classes": num_classes}
     model = _resnet(layers, width, root, groups, conv, preact=True, **options)
-    nn.init.zeros_(model.head.fc.weight)
-    nn.init.zeros_(model.head.fc.bias)
+    if num_classes:
+        nn.init.zeros_(model.head.fc.weight)
+        nn.init.zeros_(model.head.fc.bias)
     return model
 
 

@@ -7,18 +7,17 @@ run of ours, one with a config.json Hugging Face's or timm's.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from vitcli.compose import override
-from vitcli.config import ModelConfig, PosEmbConfig, RunConfig, StemConfig, weights_record
+from vitcli.config import RunConfig
 from vitcli.files import read_json, write_json
 from vitcli.frozen import read_config
 from vitcli.identity import run_id
-from vitcli.models.convert import big_transfer, torchvision
+from vitcli.models.convert import big_transfer, google, torchvision
+from vitcli.models.convert.as_timm import timm_call
 from vitcli.models.convert.big_transfer import read_big_transfer, write_big_transfer
 from vitcli.models.convert.checkpoint import (
     Checkpoint,
@@ -27,12 +26,13 @@ from vitcli.models.convert.checkpoint import (
     listing,
     num_classes,
 )
-from vitcli.models.convert.google import read_google, write_google
+from vitcli.models.convert.google import places, read_google, write_google
 from vitcli.models.convert.huggingface import read_huggingface, write_huggingface
 from vitcli.models.convert.infer import infer
 from vitcli.models.convert.preprocess import Preprocess
+from vitcli.models.convert.record import record_of, recorded
 from vitcli.models.convert.tensors import SUFFIXES, Read, read_tensors, write_tensors
-from vitcli.models.convert.timm import download_timm, read_timm, timm_call
+from vitcli.models.convert.timm import download_timm, read_timm
 from vitcli.models.convert.torchvision import read_torchvision
 
 __all__ = ["Checkpoint", "Preprocess", "describe", "notes", "read", "write"]
@@ -55,7 +55,7 @@ def read(
             the last two use the network.
         overrides: single keys that the file does not tell, as `model.num_heads=8`; of several sets
             of weights in a file `which=ema` takes the one with that in its name.
-        img_size: (height, width) wanted; only tells the grid where a table is no square.
+        img_size: (height, width) wanted; only tells the grid where nothing else does.
     Raises:
         ValueError: in one line: no such file, a broken one, one that could run code, names of no
             known code base, weights that do not fit, or what the overrides must say.
@@ -81,15 +81,16 @@ def write(checkpoint: Checkpoint, path: Path) -> str:
         ValueError: an unknown suffix, or a model that the other code base cannot be.
     """
     if not path.suffix:
-        tensors, config, processor = write_huggingface(checkpoint)
+        tensors, config, processor, lost = write_huggingface(checkpoint)
         write_tensors(path / _WEIGHTS[0], tensors, None)
         write_json(path / "preprocessor_config.json", processor)
         write_json(path / "config.json", config)
-        return f"transformers.{config['architectures'][0]}.from_pretrained({str(path)!r})"
+        call = f"transformers.{config['architectures'][0]}.from_pretrained({str(path)!r})"
+        return "; ".join([call, *lost])
     if path.suffix == ".npz":
         return _write_npz(checkpoint, path)
     if path.suffix in SUFFIXES:
-        write_tensors(path, checkpoint.state, _record(checkpoint))
+        write_tensors(path, checkpoint.state, record_of(checkpoint))
         try:
             return timm_call(checkpoint, path)
         except ValueError as error:
@@ -102,9 +103,9 @@ def _write_npz(checkpoint: Checkpoint, path: Path) -> str:
     checkpoint, said = checkpoint.for_our_pixels()
     model, stem = checkpoint.config.model, checkpoint.config.stem
     if model.family == "resnet":
-        write_tensors(path, write_big_transfer(checkpoint), _record(checkpoint))
+        write_tensors(path, write_big_transfer(checkpoint), record_of(checkpoint))
         return "as in big_transfer"
-    write_tensors(path, write_google(checkpoint), _record(checkpoint))
+    write_tensors(path, write_google(checkpoint), record_of(checkpoint))
     ours = [f"GELU {model.gelu}"] * (model.gelu != "tanh")
     ours += [f"norm eps {model.norm_eps:g}"] * (model.norm_eps != 1e-6)
     if stem.layers and (stem.width < 64 or stem.groups not in (0, 32)):
@@ -113,11 +114,6 @@ def _write_npz(checkpoint: Checkpoint, path: Path) -> str:
         theirs = "GELU tanh, norm eps 1e-06, 32 groups"
         said.append(f"{', '.join(ours)}: recorded in the file; vision_transformer has {theirs}")
     return "; ".join(["as in vision_transformer", *said])
-
-
-def _record(checkpoint: Checkpoint) -> dict[str, Any]:
-    preprocess = asdict(checkpoint.preprocess)
-    return weights_record(checkpoint.config, checkpoint.code_base, preprocess, checkpoint.classes)
 
 
 def describe(checkpoint: Checkpoint) -> list[tuple[str, str]]:
@@ -181,15 +177,16 @@ def _read_path(
     if record is None and weights.parent.name == "checkpoints" and run.exists():
         config = read_config(run)
         preprocess = Preprocess.of(config.data)
-        return _known("vitcli", config, tensors, preprocess, [], overrides, None)
+        said = Found("vitcli", tensors, [], {}, assumed=[*held.notes])
+        return _known(said, config, preprocess, overrides)
     found = _found(weights, held)
     if record is None:
         found.assumed.extend(held.notes)
         return infer(found, overrides, img_size)
-    config, preprocess = _recorded(record)
-    code_base = record["code_base"]
-    classes = record.get("classes", found.classes)
-    return _known(code_base, config, found.state, preprocess, found.unused, overrides, classes)
+    code_base, config, preprocess, classes = recorded(record, num_classes(found.state))
+    # What its reader assumes of the code base is in the record.
+    said = replace(found, code_base=code_base, classes=classes, assumed=[*held.notes])
+    return _known(said, config, preprocess, overrides)
 
 
 def _check_owner(owner: str, run: str, weights: Path) -> None:
@@ -201,65 +198,68 @@ def _check_owner(owner: str, run: str, weights: Path) -> None:
 
 def _found(weights: Path, held: Read) -> Found:
     """Returns the file's weights under our names; its own names say whose they are."""
+    config, processor = (
+        _described(weights.with_name(name)) if weights.name in _WEIGHTS else None
+        for name in ("config.json", "preprocessor_config.json")
+    )
+    try:
+        found = _read_as(held, config, processor)
+    except (TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError) as error:
+        what = f"{type(error).__name__}: {error}".split("\n")[0]
+        whose = "config.json, preprocessor_config.json or weights are" if config else "it is"
+        raise ValueError(f"{whose} not as its code writes it ({what})") from None
+    if found is None:
+        raise ValueError("no names of a model in Google's, timm's, Hugging Face's or our code")
+    return found
+
+
+def _read_as(
+    held: Read, config: dict[str, Any] | None, processor: dict[str, Any] | None
+) -> Found | None:
+    """Returns what the reader of the names' code base makes of them; None: there is none."""
     tensors = held.tensors
-    if any(name.endswith("embedding/kernel") for name in tensors):
+    if places(tensors, google.ANCHOR):
         return read_google(tensors)
-    if any(name.endswith(big_transfer.ANCHOR) for name in tensors):
+    if places(tensors, big_transfer.ANCHOR):
         return read_big_transfer(tensors)
     if held.record is not None:
         return Found("vitcli", tensors, [], {})
-    config, processor = (
-        read_json(path) if weights.name in _WEIGHTS and path.exists() else None
-        for path in (weights.with_name(n) for n in ("config.json", "preprocessor_config.json"))
-    )
-    try:
-        if any(name.endswith("embeddings.patch_embeddings.projection.weight") for name in tensors):
-            return read_huggingface(tensors, config, processor)
-        if torchvision.ANCHOR in tensors:
-            return read_torchvision(tensors)
-        if {"patch_embed.proj.weight", "stem.conv.weight"} & set(tensors):
-            return read_timm(tensors, config, held.arguments)
-    except (TypeError, LookupError, AttributeError, ArithmeticError) as error:
-        if config is None:
-            raise
-        what = f"{type(error).__name__}: {error}".split("\n")[0]
-        raise ValueError(
-            f"config.json or preprocessor_config.json is not as its code writes it ({what})"
-        ) from None
-    raise ValueError("no names of a model in Google's, timm's, Hugging Face's or our code")
+    if any(name.endswith("embeddings.patch_embeddings.projection.weight") for name in tensors):
+        return read_huggingface(tensors, config, processor)
+    if torchvision.ANCHOR in tensors:
+        return read_torchvision(tensors)
+    if {"patch_embed.proj.weight", "stem.conv.weight"} & set(tensors):
+        return read_timm(tensors, config, held.arguments)
+    return None
+
+
+def _described(path: Path) -> dict[str, Any] | None:
+    """Returns what a JSON file beside the weights says; None: there is none."""
+    if not path.exists():
+        return None
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise ValueError(f"{path.name} holds no keys")
+    return found
 
 
 def _known(
-    code_base: str,
-    config: RunConfig,
-    state: dict[str, Tensor],
-    preprocess: Preprocess,
-    unused: list[str],
-    overrides: Sequence[str],
-    classes: list[str] | None,
+    found: Found, config: RunConfig, preprocess: Preprocess, overrides: Sequence[str]
 ) -> Checkpoint:
     """Returns the checkpoint whose config need not be inferred."""
     config = override(config, overrides) if overrides else config
-    heads = num_classes(state)
-    known = Checkpoint(code_base, config, state, heads, preprocess, unused, classes=classes)
+    known = Checkpoint(
+        found.code_base,
+        config,
+        found.state,
+        num_classes(found.state),
+        preprocess,
+        found.unused,
+        assumed=found.assumed,
+        classes=found.classes,
+    )
     check_shapes(known)
     return known
-
-
-def _recorded(record: dict[str, Any]) -> tuple[RunConfig, Preprocess]:
-    """Returns what `weights_record` put into a file."""
-    try:
-        config = RunConfig(
-            ModelConfig(**record["model"]),
-            PosEmbConfig(**record["pos_emb"]),
-            StemConfig(**record["stem"]),
-        )
-        preprocess: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in record["preprocess"].items()
-        }
-        return config, Preprocess(**preprocess)
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"its record is of another version of vitcli ({error})") from None
 
 
 def _download(repo: str) -> Path:

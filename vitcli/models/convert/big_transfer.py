@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from torch import Tensor
 
 from vitcli.models.convert.checkpoint import Checkpoint, Found, refuse_parts, units_per_stage
-from vitcli.models.convert.google import CONV, VECTOR, Layout
+from vitcli.models.convert.google import CONV, VECTOR, Layout, place_of
 
 ANCHOR = "root_block/standardized_conv2d/kernel"
 
@@ -18,7 +18,7 @@ def read_big_transfer(tensors: dict[str, Tensor]) -> Found:
     Raises:
         ValueError: it has parts of a network that ours has not.
     """
-    prefix = next(n for n in tensors if n.endswith(ANCHOR)).removesuffix(ANCHOR)
+    prefix, said = place_of(tensors, ANCHOR, own="resnet/")
     named = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
     state = {}
     for ours, theirs, layout in _pairs(units_per_stage(named, r"block(\d+)/unit(\d+)/")):
@@ -26,7 +26,7 @@ def read_big_transfer(tensors: dict[str, Tensor]) -> Found:
             state[ours] = layout.read([named.pop(theirs)])
     refuse_parts([name for name in named if not name.startswith("head/")])
     outside = [n for n in tensors if not n.startswith(prefix)]
-    assumed = ["pixels in [-1, 1], bilinear (Google's code)"]
+    assumed = [*said, "pixels in [-1, 1], bilinear (Google's code)"]
     return Found("google", state, [*named, *outside], {}, assumed=assumed)
 
 

@@ -17,11 +17,12 @@ from vitcli.models import build_model
 from vitcli.models.convert.preprocess import OURS, Preprocess
 from vitcli.models.resize import resize_pos_emb
 
+GROUPS = 32  # of group norms in Google's and timm's code, however wide
 # How each code base resizes its table.
 RESIZE = {
     "google": "bilinear_corners",
     "timm": "bicubic",
-    "huggingface": "bicubic",
+    "huggingface": "bicubic_plain",
     "torchvision": "bicubic_corners",
     "vitcli": "bilinear_corners",
 }
@@ -38,7 +39,8 @@ class Found:
         img_size: (height, width), if the file says so.
         preprocess: fields of `Preprocess`.
         assumed: what is the code base's habit and not in the file, in words.
-        classes: names of the head's classes, in order; None: the file does not say.
+        classes: names of the head's classes, in order, as the file says them, which may be
+            anything; None: it does not.
     """
 
     code_base: str
@@ -48,7 +50,7 @@ class Found:
     img_size: tuple[int, int] | None = None
     preprocess: dict[str, Any] = field(default_factory=dict)
     assumed: list[str] = field(default_factory=list)
-    classes: list[str] | None = None
+    classes: Any = None
 
 
 @dataclass(frozen=True)
@@ -182,14 +184,16 @@ def expected_shapes(checkpoint: Checkpoint) -> dict[str, torch.Size]:
 
 def check_shapes(checkpoint: Checkpoint) -> None:
     """Raises ValueError, naming some, for weights that do not fit the config, or no numbers."""
-    shapes = expected_shapes(checkpoint)
+    _check_size(checkpoint)
     state = checkpoint.state
+    shapes = expected_shapes(checkpoint)
+    left = f"; unused: {listing(checkpoint.unused)}" if checkpoint.unused else ""
     absent = [name for name in shapes if name not in state]
     if absent:
-        raise ValueError(f"not in the file: {listing(absent)}")
+        raise ValueError(f"not in the file: {listing(absent)}{left}")
     extra = [name for name in state if name not in shapes]
     if extra:
-        raise ValueError(f"no place in the model for: {listing(extra)}")
+        raise ValueError(f"no place in the model for: {listing(extra)}{left}")
     wrong = [
         f"{name} is {tuple(state[name].shape)} in the file, {tuple(shape)} in the model"
         for name, shape in shapes.items()
@@ -202,6 +206,18 @@ def check_shapes(checkpoint: Checkpoint) -> None:
         raise ValueError(f"{state[whole[0]].dtype} and not floats: {listing(whole)}")
     if broken := [name for name, t in state.items() if not t.isfinite().all()]:
         raise ValueError(f"numbers that are not finite (nan, inf) in {listing(broken)}")
+
+
+def _check_size(checkpoint: Checkpoint) -> None:
+    """Raises ValueError for a config of far more than the weights: to build it may never end."""
+    model, stem, state = checkpoint.config.model, checkpoint.config.stem, checkpoint.state
+    units = stem.layers.get(str(model.patch_size), [])
+    blocks = {"vit": model.depth + sum(units), "resnet": sum(model.layers)}.get(model.family, 0)
+    if blocks > len(state):
+        raise ValueError(f"{blocks} blocks in the config, {len(state)} weights in the file")
+    widest = max(model.embed_dim, model.mlp_dim, model.head_hidden_dim, model.width, stem.width)
+    if widest > sum(tensor.numel() for tensor in state.values()):
+        raise ValueError(f"a width of {widest} in the config, fewer numbers in the file")
 
 
 def only_plain(checkpoint: Checkpoint) -> None:
@@ -221,6 +237,20 @@ def num_classes(state: dict[str, Tensor]) -> int:
     """Returns the width of the head, a ViT's or a ResNet's; 0 if there is none."""
     heads = [tensor for name, tensor in state.items() if name in ("head.weight", "head.fc.weight")]
     return len(heads[0]) if heads else 0
+
+
+def misnamed(classes: Any, heads: int) -> str | None:
+    """Returns why these are no names of the classes of a head that wide; None: they are."""
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        return f"names of classes that are no list of strings: {str(classes)[:60]}"
+    if len(classes) != heads:
+        return f"names of {len(classes)} classes for a head of {heads}: {listing(classes)}"
+    return None
+
+
+def own_groups(first: Tensor) -> int:
+    """Returns our `groups` of a ResNet of 32: from 64 channels on, ours has 32 by itself (0)."""
+    return GROUPS if len(first) < 64 else 0
 
 
 def units_per_stage(names: Iterable[str], pattern: str) -> list[int]:

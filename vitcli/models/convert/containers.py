@@ -13,9 +13,13 @@ from vitcli.models.convert.checkpoint import listing
 
 # Where training code keeps the weights among other things, the one to take first.
 _SETS = ("state_dict", "model", "model_state_dict", "network", "encoder", "teacher", "student")
-# What wrappers put before every name: DDP, torch.compile, Lightning, DINO, students' own modules.
-_PREFIX = re.compile(r"(module|_orig_mod|net|network|model|encoder|backbone|teacher|student)\.")
-_ANCHORS = ("patch_embed.proj.weight",)  # of timm's names, which are ours
+_AVERAGE = re.compile(r"(^|[._])ema([._]|$)", re.IGNORECASE)
+# A network's first weight in timm's names and ours (of a hybrid, its ResNet's is another),
+# torchvision's and Hugging Face's. What is before it is the network's place among others.
+_ANCHOR = re.compile(
+    r"(?P<place>(?:.+?\.)??)(?:patch_embed\.proj|(?<!patch_embed\.backbone\.)stem\.conv|conv_proj"
+    r"|(?:vit\.)?embeddings\.patch_embeddings\.projection)\.weight"
+)
 
 
 def unwrap(held: Any, which: str | None) -> tuple[dict[str, Tensor], list[str]]:
@@ -25,81 +29,130 @@ def unwrap(held: Any, which: str | None) -> tuple[dict[str, Tensor], list[str]]:
         held: the file's content: weights by name, or dicts of them among other things.
         which: a word of the set's name, as `ema`; None: the usual one.
     Raises:
-        ValueError: there is no set of weights, or none or several of that name.
+        ValueError: there is no set of weights, or none or several of that name; or several
+            networks in one set.
     """
     sets = dict(_sets(held, ""))
     if not sets:
         raise ValueError("not a dict of tensors")
     if which is None:
-        name = min(sets, key=_rank)
+        name = min(sets, key=lambda name: _rank(name, sets[name]))
+        if len(places := _places(sets[name])) > 1:
+            raise ValueError(f"several networks, {listing(places)}: which=... takes one")
     else:
-        fitting = [name for name in sets if which in name]
-        if len(fitting) != 1:
-            what = f"{len(fitting)} of its sets of weights" if fitting else "no set of weights"
-            raise ValueError(f"which={which}: {what} have that in their names: {listing([*sets])}")
-        (name,) = fitting
+        sets = dict(_networks(sets))
+        name = _named(which, [*sets])
     said = []
     if others := [other for other in sets if other != name]:
         said.append(f"the weights of {name}, not of {listing(others)} (which=... takes another)")
-    tensors, prefix = _bare(sets[name])
-    if prefix:
-        said.append(f"{prefix!r} taken off the names")
+    tensors = {str(k): v for k, v in sets[name].items() if isinstance(v, Tensor)}
+    left = [str(k) for k, v in sets[name].items() if not isinstance(v, Tensor | Mapping)]
+    if left:
+        said.append(f"no tensors of numbers, left out: {listing(left)}")
+    tensors, place = _bare(tensors)
+    if place:
+        said.append(f"{place!r} taken off the names")
     return tensors, said
 
 
 def timms_arguments(held: Any) -> dict[str, Any] | None:
     """Returns what timm's train.py keeps of its model, as a config.json of timm's; None: nothing.
 
-    The number of classes is not in it.
+    The number of classes is not in it. `whole` is whether all arguments of the model are.
     """
     if not isinstance(held, Mapping) or not isinstance(held.get("arch"), str):
         return None
     args = vars(held["args"]) if isinstance(held.get("args"), Namespace) else {}
     options = args.get("model_kwargs")
+    whole = isinstance(options, Mapping)  # older versions of train.py keep none
     options = dict(options) if isinstance(options, Mapping) else {}
-    for key, theirs in (("global_pool", "gp"), ("img_size", "img_size")):
-        if args.get(theirs) is not None:
-            options[key] = args[theirs]
-    images = ("mean", "std", "interpolation", "crop_pct", "crop_mode")
-    said = {key: args[key] for key in images if args.get(key) is not None}
-    return {"architecture": held["arch"], "model_args": options, "pretrained_cfg": said}
+    if args.get("gp"):
+        options["global_pool"] = args["gp"]
+    images = ("mean", "std", "interpolation", "crop_pct", "crop_mode", "input_size")
+    said = {key: args[key] for key in images if args.get(key)}  # "": the model's own
+    for key in ("mean", "std"):
+        if isinstance(said.get(key), list | tuple) and len(said[key]) == 1:
+            said[key] = [*said[key]] * 3
+    if args.get("img_size") and "input_size" not in said:
+        said["input_size"] = (3, args["img_size"], args["img_size"])
+    return {
+        "architecture": held["arch"], "model_args": options, "pretrained_cfg": said, "whole": whole
+    }  # fmt: skip
 
 
-def _sets(held: Any, name: str) -> Iterable[tuple[str, dict[str, Tensor]]]:
-    """Yields each dict of tensors, by its place."""
-    if not isinstance(held, Mapping):
+def _sets(
+    held: Any, name: str, above: tuple[int, ...] = ()
+) -> Iterable[tuple[str, Mapping[Any, Any]]]:
+    """Yields each dict that holds weights, by its place."""
+    if not isinstance(held, Mapping) or id(held) in above or len(above) > 20:
         return
-    tensors = {str(k): v for k, v in held.items() if isinstance(v, Tensor)}
-    if tensors and len(tensors) == len(held):
-        # An optimizer's averages are no weights: exp_avg, momentum_buffer.
-        if not name or any(n.endswith(("weight", "kernel")) for n in tensors):
-            yield name, tensors
-        return
+    tensors = [str(key) for key, value in held.items() if isinstance(value, Tensor)]
+    # An optimizer's averages are no weights: exp_avg, momentum_buffer.
+    if any(n.endswith(("weight", "kernel")) for n in tensors) or (tensors and not name):
+        yield name, held
     for key, value in held.items():
-        yield from _sets(value, f"{name}.{key}" if name else str(key))
+        yield from _sets(value, f"{name}.{key}" if name else str(key), (*above, id(held)))
 
 
-def _rank(name: str) -> tuple[int, int]:
-    """Returns how early a set is taken: the usual names first, averages after what they are of."""
+def _rank(name: str, held: Mapping[Any, Any]) -> tuple[bool, bool, int, int]:
+    """Returns how early a set is taken: a known network, the usual names, averages last."""
     last = name.rpartition(".")[2]
-    return (_SETS.index(last) if last in _SETS else len(_SETS), len(name))
+    usual = _SETS.index(last) if last in _SETS else len(_SETS)
+    return not _places(held), bool(_AVERAGE.search(name)), usual, len(name)
+
+
+def _named(which: str, names: list[str]) -> str:
+    """Returns the one of that name, or else of that last part, or with that in its name."""
+    for fitting in (
+        [name for name in names if name == which],
+        [name for name in names if name.rpartition(".")[2] == which],
+        [name for name in names if which in name],
+    ):
+        if len(fitting) == 1:
+            return fitting[0]
+    what = f"{len(fitting)} of its sets of weights" if fitting else "no set of weights"
+    raise ValueError(f"which={which}: {what} have that in their names: {listing(names)}")
+
+
+def _places(held: Mapping[Any, Any]) -> list[str]:
+    """Returns what is before the names of each known network; of one without, it is that alone."""
+    found = {match["place"] for key in held if (match := _ANCHOR.fullmatch(str(key)))}
+    return [""] if "" in found else sorted(found)
+
+
+def _networks(
+    sets: Mapping[str, Mapping[Any, Any]],
+) -> Iterable[tuple[str, Mapping[Any, Any]]]:
+    """Yields the sets, and in place of one with several networks it without all but one, each."""
+    for name, held in sets.items():
+        places = _places(held)
+        if len(places) < 2:
+            yield name, held
+            continue
+        for place in places:
+            others = tuple(other for other in places if other != place)
+            kept = {str(k): v for k, v in held.items() if not str(k).startswith(others)}
+            yield f"{name}.{place}".strip("."), kept
 
 
 def _bare(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
-    """Returns the weights without what a wrapper put before their names, and that.
+    """Returns the weights without what is before the network's names, and that.
 
-    Where a network is one part of several, as a backbone with a head beside it, its part is taken.
+    What lies beside the network, as a head, loses as much of it as it has.
+
+    Raises:
+        ValueError: two weights would be of one name.
     """
-    prefix = ""
-    while (first := _PREFIX.match(next(iter(tensors)))) and all(
-        name.startswith(first[0]) for name in tensors
-    ):
-        prefix += first[0]
-        tensors = {name.removeprefix(first[0]): tensor for name, tensor in tensors.items()}
-    anchored = [name for name in tensors if name.endswith(_ANCHORS)]
-    if len(anchored) == 1 and _PREFIX.match(anchored[0]):
-        part = anchored[0].removesuffix(_ANCHORS[0])
-        inside = {n.removeprefix(part): t for n, t in tensors.items() if n.startswith(part)}
-        beside = {n: t for n, t in tensors.items() if not n.startswith(part)}
-        return {**beside, **inside}, prefix + part
-    return tensors, prefix
+    place = min(_places(tensors), key=len, default="")
+    ends = [i + 1 for i, sign in enumerate(place) if sign == "."]
+    bare: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        shared = max((end for end in ends if name.startswith(place[:end])), default=0)
+        own = name[shared:]
+        if own in bare:
+            raise ValueError(
+                f"{own} is in {place.removesuffix('.')} and beside it: two networks in one, save "
+                "the weights of one alone"
+            )
+        bare[own] = tensor
+    return bare, place

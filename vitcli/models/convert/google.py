@@ -18,11 +18,15 @@ from torch import Tensor
 from vitcli.models.convert.checkpoint import (
     Checkpoint,
     Found,
+    listing,
     only_plain,
     refuse_parts,
     units_per_stage,
 )
 
+# Where training code keeps the weights among an optimizer's moments: the one to take first.
+_PLACES = ("", "params/", "opt/target/", "params/img/")
+ANCHOR = "embedding/kernel"
 _TABLE = "Transformer/posembed_input/pos_embedding"
 _BIG_VISION = {  # its names of a block's modules -> the older ones
     "MultiHeadDotProductAttention_0": "MultiHeadDotProductAttention_1",
@@ -62,9 +66,7 @@ def read_google(tensors: dict[str, Tensor]) -> Found:
     Raises:
         ValueError: it has parts of a network that ours has not.
     """
-    prefix = next(n for n in tensors if n.endswith("embedding/kernel")).removesuffix(
-        "embedding/kernel"
-    )
+    prefix, assumed = place_of(tensors, ANCHOR)
     inside = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
     named = _old_names(inside)
     state, used = dict[str, Tensor](), set[str]()
@@ -83,8 +85,32 @@ def read_google(tensors: dict[str, Tensor]) -> Found:
     outside = [n for n in tensors if not n.startswith(prefix)]
     return Found(
         "google", state, left + outside, facts,
-        assumed=["GELU tanh, norm eps 1e-6, pixels in [-1, 1], bilinear (Google's code)"],
+        assumed=[
+            *assumed, "GELU tanh, norm eps 1e-6, pixels in [-1, 1], bilinear (Google's code)"
+        ],
     )  # fmt: skip
+
+
+def places(tensors: Iterable[str], anchor: str) -> list[str]:
+    """Returns what is before the names of each network that has this weight."""
+    return [n.removesuffix(anchor) for n in tensors if n == anchor or n.endswith(f"/{anchor}")]
+
+
+def place_of(tensors: Iterable[str], anchor: str, own: str = "") -> tuple[str, list[str]]:
+    """Returns what is before the names of the network with this weight, and what that assumes.
+
+    Args:
+        own: what the code base itself puts there.
+    Raises:
+        ValueError: there are several, and none at a usual place.
+    """
+    found = places(tensors, anchor)
+    usual = [place + part for place in _PLACES for part in (own, "") if place + part in found]
+    if not usual and len(found) > 1:
+        raise ValueError(f"several networks, {listing(found)}: save the weights of one alone")
+    place = [*usual, *found][0]
+    said = place.removesuffix(own)
+    return place, [f"{said!r} taken off the names"] if said else []
 
 
 def write_google(checkpoint: Checkpoint) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from vitcli.models.convert.checkpoint import Checkpoint, Found, only_plain, refuse_parts
-from vitcli.models.convert.preprocess import INTERPOLATIONS, Preprocess
+from vitcli.models.convert.processor import read_processor, write_processor
 
 _ENCODER = re.compile(r"embeddings\.(?!mask_token)|encoder\.|layernorm\.")
 _GELU = {"gelu": "erf", "gelu_pytorch_tanh": "tanh", "gelu_new": "tanh"}
@@ -58,26 +58,31 @@ def read_huggingface(
             state[ours] = torch.cat([inside.pop(name) for name in theirs])
     refuse_parts([name for name in inside if _ENCODER.match(name)])
     _check_sizes(config or {}, depth, state)
-    preprocess = {} if processor is None else _preprocess(processor)
-    if processor is None:
-        assumed.append("pixels in [-1, 1], bilinear (no preprocessor_config.json)")
+    preprocess: dict[str, Any] = {}
+    said = ["pixels in [-1, 1], bilinear (no preprocessor_config.json)"]
+    if processor is not None:
+        preprocess, said = read_processor(processor, img_size)
+    assumed += said
     classes = _classes(config or {})
     return Found("huggingface", state, list(inside), facts, img_size, preprocess, assumed, classes)
 
 
-def _classes(config: dict[str, Any]) -> list[str] | None:
-    """Returns the names of id2label, in order; None where there are none but LABEL_0 and so on."""
+def _classes(config: dict[str, Any]) -> Any:
+    """Returns the names of id2label, in order, or what it is where it is of another kind.
+
+    None where there are none but LABEL_0 and so on.
+    """
     named = config.get("id2label")
     if not isinstance(named, dict) or set(named) != {str(i) for i in range(len(named))}:
-        return None
-    names = [str(named[str(i)]) for i in range(len(named))]
+        return named
+    names = [named[str(i)] for i in range(len(named))]
     return None if names == [f"LABEL_{i}" for i in range(len(names))] else names
 
 
 def write_huggingface(
     checkpoint: Checkpoint,
-) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any]]:
-    """Returns the weights under Hugging Face's names, config.json and preprocessor_config.json.
+) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any], list[str]]:
+    """Returns the weights under Hugging Face's names, its two config files, and what they lose.
 
     Raises:
         ValueError: the model is none that this code can express.
@@ -103,9 +108,7 @@ def write_huggingface(
         if ours in state:
             outside = ours.startswith("head.")
             names = [name if outside else prefix + name for name in theirs]
-            # Parts of one tensor share its memory, which safetensors refuses.
-            parts = [part.clone() for part in state.pop(ours).chunk(len(names))]
-            tensors.update(zip(names, parts, strict=True))
+            tensors.update(zip(names, state.pop(ours).chunk(len(names)), strict=True))
     assert not state, f"no name for {list(state)}"
     labels = checkpoint.classes or [f"LABEL_{i}" for i in range(checkpoint.num_classes)]
     config: dict[str, Any] = {
@@ -126,27 +129,7 @@ def write_huggingface(
     if labels:
         config["id2label"] = dict(enumerate(labels))
         config["label2id"] = {label: i for i, label in enumerate(labels)}
-    return tensors, config, _processor(checkpoint.preprocess)
-
-
-def _processor(preprocess: Preprocess) -> dict[str, Any]:
-    """Returns the preprocessor_config.json of images that are prepared so."""
-    height, width = preprocess.size
-    size: dict[str, Any] = {"size": {"height": height, "width": width}}
-    if preprocess.crop_mode == "center" and preprocess.crop_pct and height == width:
-        edge = {"shortest_edge": int(height / preprocess.crop_pct)}
-        size = {"size": edge, "do_center_crop": True, "crop_size": size["size"]}
-    return {
-        "image_processor_type": "ViTImageProcessor",
-        "do_resize": True,
-        **size,
-        "resample": INTERPOLATIONS.index(preprocess.interpolation),
-        "do_rescale": True,
-        "rescale_factor": 1 / 255,
-        "do_normalize": True,
-        "image_mean": list(preprocess.mean),
-        "image_std": list(preprocess.std),
-    }
+    return tensors, config, *write_processor(checkpoint.preprocess)
 
 
 def _facts(
@@ -169,42 +152,6 @@ def _facts(
         "model.num_heads": config.get("num_attention_heads", 12),
     }
     return facts, _pair(config.get("image_size", 224)), []
-
-
-def _preprocess(processor: dict[str, Any]) -> dict[str, Any]:
-    """Returns the fields of `Preprocess` that preprocessor_config.json says.
-
-    Bytes are multiplied by the rescale factor, then normalised: of pixels in [0, 1] that is a mean
-    and a std, too.
-    """
-    for key in ("do_rescale", "do_normalize", "do_resize", "do_center_crop"):
-        if not isinstance(processor.get(key, True), bool | None):
-            raise ValueError(f"{key}={processor[key]!r} in preprocessor_config.json: true or false")
-    factor = processor.get("rescale_factor", 1 / 255) if processor.get("do_rescale", True) else 1
-    mean, std = [0.0] * 3, [1.0] * 3
-    if processor.get("do_normalize", True):
-        mean, std = (_channels(processor.get(key, 0.5)) for key in ("image_mean", "image_std"))
-    # Rounded: 255 / 255 is not 1 for all of the ways in which files write 1 / 255.
-    scaled = (tuple(round(v / (255 * factor), 9) for v in values) for values in (mean, std))
-    found: dict[str, Any] = dict(zip(("mean", "std"), scaled, strict=True))
-    if (resample := processor.get("resample")) is not None:
-        if resample not in range(len(INTERPOLATIONS)):
-            raise ValueError(
-                f"resample={resample!r} in preprocessor_config.json: Pillow has 0 to 5"
-            )
-        found["interpolation"] = INTERPOLATIONS[resample]
-    size = processor.get("size")
-    if processor.get("do_center_crop") and isinstance(size, dict) and "shortest_edge" in size:
-        crop = processor.get("crop_size", size["shortest_edge"])
-        side = crop.get("height") if isinstance(crop, dict) else crop
-        return found | {"crop_pct": side / size["shortest_edge"], "crop_mode": "center"}
-    if processor.get("do_resize", True) and not processor.get("do_center_crop"):
-        found |= {"crop_pct": 1.0, "crop_mode": "squash"}  # to height and width
-    return found
-
-
-def _channels(value: Any) -> list[float]:
-    return [float(v) for v in value] if isinstance(value, list) else [float(value)] * 3
 
 
 def _pair(size: Any) -> tuple[int, int]:

@@ -2,32 +2,44 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vitcli.compose import override
 from vitcli.config import RunConfig, StemConfig, backbone_stride
 from vitcli.models.convert.checkpoint import (
+    GROUPS,
     Checkpoint,
     Found,
     check_shapes,
     listing,
+    misnamed,
     num_classes,
+    own_groups,
     units_per_stage,
 )
 from vitcli.models.convert.preprocess import Preprocess
+from vitcli.models.convert.table import settle_table
 from vitcli.rules import validate_fields
 
 # By width: one of the usual 64, and Ti, S, B, L and H (paper, Table 1); others do not tell.
 _HEADS = {64: 1, 192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16}
-_GROUP_KEYS = ("model.groups", "stem.groups")
-_GROUPS = 32  # of group norms in Google's and timm's code, however wide
+_AXES = {  # of the weights that sizes are read from
+    "pos_embed": 3,
+    "pos_embed_x": 3,
+    "pos_embed_y": 3,
+    "patch_embed.proj.weight": 4,
+    "patch_embed.backbone.stem.conv.weight": 4,
+    "blocks.0.mlp.fc1.weight": 2,
+    "pre_logits.fc.weight": 2,
+    "head.weight": 2,
+    "head.fc.weight": 4,
+    "stem.conv.weight": 4,
+}
 
 
 def infer(
@@ -37,66 +49,74 @@ def infer(
 
     Args:
         overrides: single keys that the file does not tell, as `model.num_heads=8`.
-        img_size: (height, width) wanted; tells the grid where the table is no square.
+        img_size: (height, width) wanted; tells the grid where nothing else does.
     Raises:
         ValueError: what cannot be inferred, with the override that says it; weights that do not
             fit together.
     """
     state, assumed = dict(found.state), list(found.assumed)
+    _check_axes(state)
     is_bit = "stem.conv.weight" in state
     values = _bit(state) if is_bit else _model(state) | _pos_emb(state) | _stem(state)
     values |= found.facts
     given = {word.partition("=")[0] for word in overrides}
-    assumed += _habits(values, given)
+    assumed += _habits(values, given | set(found.facts))
     config = RunConfig()
     for key, value in values.items():
-        _set(config, key, value)
+        set_field(config, key, value)
     validate_fields(config)
     config = override(config, overrides) if overrides else config
     if not is_bit:
         _must_be_known(config, values, given)
-        assumed += _settle_names(state, config, found.img_size or img_size)
-    size = found.img_size or _img_size(state, config.model.patch_size, img_size)
+        _settle_norm(state, config)
+    size = found.img_size
+    if "data.img_size" in given:
+        size = config.data.height_width
+    if not is_bit:
+        size, said = settle_table(state, config, size, img_size)
+        assumed += said
     if size is None:
         size = img_size or (224, 224)
         assumed.append(f"images of {size[0]}x{size[1]} (no table)")
-    head = "head.fc" if is_bit else "head"
-    missing = [n for n in (f"{head}.weight", f"{head}.bias") if n not in state]
-    for i in range(config.model.depth):
-        if (name := f"blocks.{i}.attn.qkv.bias") not in state:
-            state[name] = torch.zeros(3 * config.model.embed_dim)  # as without
-            missing.append(name)
-    preprocess = Preprocess(size, **found.preprocess)
+    missing = _filled(state, config, "head.fc" if is_bit else "head")
+    heads, classes = num_classes(state), found.classes
+    if classes is not None and (wrong := misnamed(classes, heads)):
+        assumed.append(f"{wrong}, left out")
+        classes = None
     checkpoint = Checkpoint(
         found.code_base,
         config,
         state,
-        num_classes(state),
-        preprocess,
+        heads,
+        Preprocess(size, **found.preprocess),
         found.unused,
         missing,
         assumed,
-        found.classes,
+        classes,
     )
     check_shapes(checkpoint)
     return checkpoint
 
 
-def _habits(values: dict[str, Any], given: set[str]) -> list[str]:
-    """Adds the heads that go with the width; returns what of the values is a habit, and not given.
+def _habits(values: dict[str, Any], known: set[str]) -> list[str]:
+    """Adds the heads that go with the width; returns what of the values is a habit, and not known.
 
     Args:
         values: what the file says, by key.
-        given: keys of overrides.
+        known: keys that its config or overrides say.
     """
-    said = dict.fromkeys(_GROUP_KEYS, f"group norms of {_GROUPS} groups (Google's and timm's)")
+    said = {
+        f"{part}.groups": f"group norms of {GROUPS} groups (Google's and timm's)"
+        for part in ("model", "stem")
+        if f"{part}.width" in values
+    }
     if (heads := _HEADS.get(values.get("model.embed_dim", 0))) and "model.num_heads" not in values:
         values["model.num_heads"] = heads
         said["model.num_heads"] = f"{heads} heads (usual at width {values['model.embed_dim']})"
-    return [line for key, line in said.items() if key in values and key not in given]
+    return [line for key, line in said.items() if key not in known]
 
 
-def _set(config: RunConfig, key: str, value: Any) -> None:
+def set_field(config: RunConfig, key: str, value: Any) -> None:
     """Sets what a file says. Raises ValueError for another type than the key's."""
     group, name = key.split(".")
     section = getattr(config, group)
@@ -106,14 +126,20 @@ def _set(config: RunConfig, key: str, value: Any) -> None:
     setattr(section, name, value)
 
 
+def _check_axes(state: dict[str, Tensor]) -> None:
+    """Raises ValueError for weights that tell sizes, and have none."""
+    for name, axes in _AXES.items():
+        tensor = state.get(name)
+        if tensor is not None and (tensor.ndim != axes or not tensor.numel()):
+            raise ValueError(f"{name} is {tuple(tensor.shape)}: must have {axes} axes, none empty")
+
+
 def _model(state: dict[str, Tensor]) -> dict[str, Any]:
     """Returns what names and shapes say of `model`."""
     needed = ("patch_embed.proj.weight", "blocks.0.mlp.fc1.weight")
     if absent := [name for name in needed if name not in state]:
         raise ValueError(f"not in the file: {listing(absent)}")
     projection, dense = (state[name] for name in needed)
-    if projection.ndim != 4 or dense.ndim != 2:
-        raise ValueError(f"{needed[0]} is {tuple(projection.shape)}: not (out, in, height, width)")
     if projection.shape[2] != projection.shape[3]:
         raise ValueError(f"patches of {tuple(projection.shape[2:])}: must be squares")
     layers = {m[1] for name in state if (m := re.match(r"blocks\.(\d+)\.", name))}
@@ -189,35 +215,26 @@ def _root(first: Tensor) -> str:
 
 def _width(group: str, first: Tensor) -> dict[str, int]:
     """Returns a ResNet's width, and its groups where our own number would be another."""
-    width = len(first)
-    return {f"{group}.width": width, **({f"{group}.groups": _GROUPS} if width < 64 else {})}
+    return {f"{group}.width": len(first), f"{group}.groups": own_groups(first)}
 
 
-def _settle_names(
-    state: dict[str, Tensor], config: RunConfig, wanted: tuple[int, int] | None
-) -> list[str]:
-    """Changes the state to what our model computes the same with; returns what that assumes.
-
-    A norm of the pooled class token is the norm of all tokens. A table without a row for the class
-    token is one with zeros there.
-    """
+def _settle_norm(state: dict[str, Tensor], config: RunConfig) -> None:
+    """Changes the names to those of our model: a norm of the class token is one of all tokens."""
     if config.model.pool == "token" and config.model.fc_norm:
         config.model.fc_norm = False
         for part in ("weight", "bias"):
-            state[f"norm.{part}"] = state.pop(f"fc_norm.{part}")
-    table = state.get("pos_embed")
-    if table is None or "cls_token" not in state:
-        return []
-    patch = config.model.patch_size
-    grid = (wanted[0] // patch) * (wanted[1] // patch) if wanted else 0
+            if f"fc_norm.{part}" in state:
+                state[f"norm.{part}"] = state.pop(f"fc_norm.{part}")
 
-    def fits(places: int) -> bool:
-        return places == grid or math.isqrt(places) ** 2 == places
 
-    if fits(table.shape[1] - 1) or not fits(table.shape[1]):
-        return []
-    state["pos_embed"] = F.pad(table, (0, 0, 1, 0))
-    return [f"no place for the class token in a table of {table.shape[1]} rows"]
+def _filled(state: dict[str, Tensor], config: RunConfig, head: str) -> list[str]:
+    """Adds zeros for biases of attention, as without; returns their names, and a head's if gone."""
+    missing = [name for part in ("weight", "bias") if (name := f"{head}.{part}") not in state]
+    for i in range(config.model.depth):
+        if (name := f"blocks.{i}.attn.qkv.bias") not in state:
+            state[name] = torch.zeros(3 * config.model.embed_dim)
+            missing.append(name)
+    return missing
 
 
 def _must_be_known(config: RunConfig, values: dict[str, Any], given: set[str]) -> None:
@@ -235,23 +252,3 @@ def _must_be_known(config: RunConfig, values: dict[str, Any], given: set[str]) -
         raise ValueError(
             "the file has no position table: give pos_emb.kind=none or pos_emb.kind=sincos_2d"
         )
-
-
-def _img_size(
-    state: dict[str, Tensor], patch: int, wanted: tuple[int, int] | None
-) -> tuple[int, int] | None:
-    """Returns the size in pixels that the table is for; None: there is no table."""
-    if "pos_embed_x" in state and "pos_embed_y" in state:
-        return state["pos_embed_y"].shape[1] * patch, state["pos_embed_x"].shape[1] * patch
-    if "pos_embed" not in state:
-        return None
-    places = state["pos_embed"].shape[1] - int("cls_token" in state)
-    side = math.isqrt(places)
-    if side * side == places:
-        return side * patch, side * patch
-    if wanted is not None and (wanted[0] // patch) * (wanted[1] // patch) == places:
-        return wanted
-    raise ValueError(
-        f"pos_embed is for {places} patches, which is no square: "
-        f"give img_size=(height, width) of that many patches of {patch} pixels"
-    )

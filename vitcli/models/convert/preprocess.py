@@ -10,6 +10,7 @@ from vitcli.rules import OWN
 
 INTERPOLATIONS = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")  # Pillow's order
 _SEEN = ("interpolation", "crop_pct", "crop_mode")  # what decides which pixels evaluation sees
+_LARGEST = 10**6  # pixels of a side
 OURS = 0.5  # mean and std of our pixels, which are in [-1, 1]
 
 
@@ -31,18 +32,18 @@ class Preprocess:
 
     def __post_init__(self) -> None:
         """Raises ValueError for what no image can go through: files of others say it."""
-        sides = [side for side in self.size if type(side) is int and side > 0]
-        numbers = [v for v in (*self.mean, *self.std) if isinstance(v, int | float)]
-        crops = (None, *CROP_MODES)
+        size, mean, std = (
+            values if isinstance(values, tuple) else ()
+            for values in (self.size, self.mean, self.std)
+        )
+        numbers = [v for v in (*mean, *std) if isinstance(v, int | float) and math.isfinite(v)]
         share = 1.0 if self.crop_pct is None else self.crop_pct
         sound = {
-            "size": len(sides) == 2 == len(self.size),
-            "mean, std": len(numbers) == 6
-            and all(map(math.isfinite, numbers))
-            and min(self.std) > 0,
+            "size": len(size) == 2 and all(type(s) is int and 0 < s <= _LARGEST for s in size),
+            "mean, std": len(mean) == len(std) == 3 and len(numbers) == 6 and min(std) > 0,
             "interpolation": self.interpolation in INTERPOLATIONS,
             "crop_pct": isinstance(share, int | float) and 0 < share <= 1,
-            "crop_mode": self.crop_mode in crops,
+            "crop_mode": self.crop_mode in (None, *CROP_MODES),
         }
         if wrong := [name for name, fine in sound.items() if not fine]:
             raise ValueError(f"preprocessing of no known kind: {wrong[0]} in {self}")

@@ -8,7 +8,7 @@ import warnings
 import zipfile
 import zlib
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,45 +58,72 @@ def read_tensors(path: Path, which: str | None = None) -> Read:
         ValueError: in one line: no such file, an unknown suffix, a broken file, or one that holds
             more than tensors and plain values.
     """
+    held, record = _read_index(path) if path.name.endswith(".index.json") else _read_file(path)
+    try:
+        tensors, notes = unwrap(held, which)
+        tensors = {name: _plain(name, tensor) for name, tensor in tensors.items()}
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    known = None if record is None else check_format(path, record)
+    return Read(tensors, known, notes, timms_arguments(held))
+
+
+def _read_file(path: Path) -> tuple[Any, dict[str, Any] | None]:
+    """Returns what one file holds, and our record if it has one."""
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
-    if path.name.endswith(".index.json"):
-        return _read_index(path)
     if not path.name.endswith(_READ):
         raise ValueError(f"{path}: the name must end in one of {', '.join(_READ)}")
+    _check_kind(path)
     try:
-        held, record = _READERS.get(path.suffix, _read_torch)(path)
+        return _READERS.get(path.suffix, _read_torch)(path)
     except _BROKEN as error:
         if isinstance(error, pickle.UnpicklingError) or "allow_pickle" in str(error):
             raise ValueError(
                 f"{path}: refused, as it holds more than tensors and plain values: reading it "
                 "could run code"
             ) from None
-        first = str(error).strip().split("\n")[0]
+        first = str(error).strip().split("\n")[0] or type(error).__name__
         raise ValueError(f"{path}: damaged, or not what its suffix says ({first})") from None
-    try:
-        tensors, notes = unwrap(held, which)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-    tensors = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
-    known = None if record is None else check_format(path, json.loads(record))
-    return Read(tensors, known, notes, timms_arguments(held))
 
 
-def _read_index(path: Path) -> Read:
+def _check_kind(path: Path) -> None:
+    """Raises ValueError for what is often saved under the name of weights."""
+    with path.open("rb") as file:
+        first = file.read(64)
+    if first.startswith(b"version https://git-lfs"):
+        raise ValueError(f"{path}: a pointer of git-lfs, not the file: `git lfs pull` fetches it")
+    if first.lstrip().startswith(b"<") and first[8:9] != b"{":
+        raise ValueError(f"{path}: a page of HTML or XML, not the file that it is named after")
+    if first[8:9] == b"{" and path.suffix not in (".safetensors", ".npz"):
+        raise ValueError(f"{path}: safetensors by its content: name it .safetensors")
+
+
+def _read_index(path: Path) -> tuple[dict[str, Any], None]:
     """Returns the tensors of all files that an index of Hugging Face's names."""
-    placed = read_json(path).get("weight_map")
+    index = read_json(path) if path.is_file() else None
+    placed = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(placed, dict) or not all(isinstance(v, str) for v in placed.values()):
         raise ValueError(f"{path}: no weight_map of names and files")
-    tensors: dict[str, Tensor] = {}
+    held: dict[str, Any] = {}
     for name in sorted(set(placed.values())):
         shard = path.parent / Path(name).name
         if not shard.is_file():
             raise ValueError(f"{path}: {name}, which it names, is not there")
-        tensors |= read_tensors(shard).tensors
-    if absent := [name for name in placed if name not in tensors]:
+        part, _ = _read_file(shard)
+        held |= part if isinstance(part, dict) else {}
+    if absent := [name for name in placed if name not in held]:
         raise ValueError(f"{path}: not in its files: {listing(absent)}")
-    return Read(tensors)
+    return held, None
+
+
+def _plain(name: str, tensor: Tensor) -> Tensor:
+    """Returns the numbers alone, of floats as float32. Raises ValueError: there are none."""
+    if tensor.is_meta or tensor.is_quantized or tensor.layout != torch.strided:
+        kind = "quantized" if tensor.is_quantized else "meta" if tensor.is_meta else tensor.layout
+        raise ValueError(f"{name} is no plain tensor ({kind}): save it as one of float32")
+    tensor = tensor.detach()
+    return tensor.float() if tensor.is_floating_point() else tensor
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], record: dict[str, Any] | None) -> None:
@@ -105,7 +132,7 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], record: dict[str, Any]
     if record is not None:
         record = {"format": FORMAT, **record, **({"crc32": BLANK} if sealed else {})}
     text = {} if record is None else {_RECORD: json.dumps(record)}
-    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    tensors = {name: tensor.contiguous() for name, tensor in _apart(tensors)}
     with replacing(path, durable=True) as temporary:
         if path.suffix == ".safetensors":
             temporary.touch()
@@ -124,31 +151,49 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], record: dict[str, Any]
             torch.save({"state_dict": tensors, **text}, temporary)
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], str | None]:
+def _apart(tensors: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """Yields the tensors, each with memory of its own: safetensors refuses what is shared."""
+    seen = set[int]()
+    for name, tensor in tensors.items():
+        memory = tensor.untyped_storage().data_ptr()
+        yield name, tensor.clone() if memory in seen else tensor
+        seen.add(memory)
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
     sealed = check_seal(path)
     with safe_open(path, "pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        record = (file.metadata() or {}).get(_RECORD)
-    if not sealed and record is not None and "format" in json.loads(record):
+        record = _parsed((file.metadata() or {}).get(_RECORD))
+    if not sealed and record is not None and "format" in record:
         raise ValueError("its checksum is not there")  # the first files had none, and no format
     return tensors, record
 
 
-def _read_npz(path: Path) -> tuple[dict[str, Tensor], str | None]:
+def _read_npz(path: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
     # Opened here: numpy leaves the file open if it is broken.
-    with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
+    with path.open("rb") as opened:
+        file = np.load(opened, allow_pickle=False)
+        if not isinstance(file, np.lib.npyio.NpzFile):
+            raise ValueError("one array, of .npy")
+        with file:
+            arrays = {name: file[name] for name in file.files}
     record = arrays.pop(_RECORD, None)
-    return {k: _tensor(v) for k, v in arrays.items()}, None if record is None else str(record)
+    held = {name: _tensor(array) for name, array in arrays.items()}
+    return held, None if record is None else _parsed(str(record))
 
 
-def _tensor(array: np.ndarray[Any, Any]) -> Tensor:
+def _tensor(array: np.ndarray[Any, Any]) -> Tensor | np.ndarray[Any, Any]:
+    """Returns the array as a tensor; itself where torch has none of its kind, as of text."""
     if array.dtype == np.dtype("V2"):  # what numpy makes of bfloat16
         return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
-    return torch.from_numpy(array)
+    try:
+        return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
+    except TypeError:
+        return array
 
 
-def _read_torch(path: Path) -> tuple[Any, str | None]:
+def _read_torch(path: Path) -> tuple[Any, dict[str, Any] | None]:
     if zipfile.is_zipfile(path):  # torch's older format is none
         check_zip(path)
     with warnings.catch_warnings():
@@ -156,10 +201,23 @@ def _read_torch(path: Path) -> tuple[Any, str | None]:
         # What timm's train.py keeps its arguments in; it holds values and runs nothing.
         with torch.serialization.safe_globals([Namespace]):
             held = torch.load(path, map_location="cpu", weights_only=True)
-    return held, held.get(_RECORD) if isinstance(held, dict) else None
+    return held, _parsed(held.get(_RECORD)) if isinstance(held, dict) else None
 
 
-_READERS: dict[str, Callable[[Path], tuple[Any, str | None]]] = {
+def _parsed(record: Any) -> dict[str, Any] | None:
+    """Returns our record, of its JSON. Raises ValueError: it is no object."""
+    if record is None:
+        return None
+    try:
+        found = json.loads(record)
+    except (TypeError, ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise ValueError(f"its entry {_RECORD!r} is no record of ours")
+    return found
+
+
+_READERS: dict[str, Callable[[Path], tuple[Any, dict[str, Any] | None]]] = {
     ".safetensors": _read_safetensors,
     ".npz": _read_npz,
 }

@@ -1,18 +1,15 @@
-"""timm's names, which are ours: what its models do that names do not say, and how to make them."""
+"""timm's names, which are ours, and what its models do that names do not say."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import replace
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from vitcli.config import RunConfig
-from vitcli.models.convert.checkpoint import Checkpoint, Found, only_plain, refuse_parts
+from vitcli.models.convert.checkpoint import Found, listing, own_groups, refuse_parts
 
 _ENCODER = re.compile(
     r"patch_embed\.|blocks\.|norm|fc_norm|(reg|dist)_token|attn_pool|head_dist|stem\.|stages\."
@@ -27,26 +24,10 @@ _OURS = re.compile(
     r"|stages\.\d+\.blocks\.\d+\.(conv\d\.weight|norm\d\.(weight|bias)|downsample\.conv\.weight))"
 )
 _GELU = {"GELU": "erf", "GELUTanh": "tanh"}
-_SIZES = {  # depth, width, heads, patch -> of timm's models with an MLP of four times the width
-    "vit_tiny_patch16_224": (12, 192, 3, 16),
-    "vit_small_patch16_224": (12, 384, 6, 16),
-    "vit_base_patch16_224": (12, 768, 12, 16),
-    "vit_large_patch16_224": (24, 1024, 16, 16),
-    "vit_huge_patch14_224": (32, 1280, 16, 14),
-}
-_BITS: tuple[tuple[str, tuple[int, ...], int], ...] = (  # name, units in each stage, width factor
-    ("50x1", (3, 4, 6, 3), 1),
-    ("50x3", (3, 4, 6, 3), 3),
-    ("101x1", (3, 4, 23, 3), 1),
-    ("101x3", (3, 4, 23, 3), 3),
-    ("152x2", (3, 8, 36, 3), 2),
-    ("152x4", (3, 8, 36, 3), 4),
-)
-_HYBRIDS = {  # units in each stage, and the sizes
-    "vit_small_r26_s32_224": ([2, 2, 2, 2], (12, 384, 6, 32)),
-    "vit_base_r50_s16_224": ([3, 4, 9], (12, 768, 12, 16)),
-    "vit_large_r50_s32_224": ([3, 4, 6, 3], (24, 1024, 16, 32)),
-}
+# Of timm's `create_model`: what would fetch weights or read other files.
+_ELSEWHERE = re.compile(r"pretrained|checkpoint_path|cache_dir")
+# Parts that one file of a model may have and another not.
+_CHOICES = ("head.", "norm.", "fc_norm.")
 
 
 def read_timm(
@@ -60,7 +41,7 @@ def read_timm(
         config: the config.json that timm's folders have, if there is one.
         arguments: the like of a file of timm's train.py.
     Raises:
-        ValueError: it has parts of a network that ours has not.
+        ValueError: it has parts of a network that ours has not, or the config is of another.
     """
     if config is None:
         return _by_names(tensors) if arguments is None else _by_arguments(tensors, arguments)
@@ -69,42 +50,65 @@ def read_timm(
     except Exception as error:  # timm asserts, and raises all kinds, where arguments make no model
         why = str(error).split("\n")[0]
         raise ValueError(f"config.json: timm makes no model of it: {why}") from None
+    pretrained = config.get("pretrained_cfg") or {}
+    found = of_model(model, tensors, pretrained)
+    _check_there(model, tensors, "config.json")
     for name, tensor in model.state_dict().items():
-        if (
-            name.startswith(("blocks.", "stages."))
-            and tensors.get(name, tensor).shape != tensor.shape
-        ):
+        if name.startswith(("blocks.", "stages.")) and tensors[name].shape != tensor.shape:
             there, said = (list(t.shape) for t in (tensors[name], tensor))
             raise ValueError(f"config.json: {name} would be {said}, and is {there}")
-    found = of_model(model, tensors, config.get("pretrained_cfg", {}))
-    names = config.get("label_names")
-    return replace(found, classes=names) if isinstance(names, list) else found
+    return replace(found, classes=config.get("label_names", pretrained.get("label_names")))
 
 
 def _timms(config: dict[str, Any], num_classes: int) -> Any:
-    """Returns the model that timm makes of a config, without memory for its weights."""
+    """Returns the model that timm makes of a config, without memory for its weights.
+
+    Nothing is fetched, and no other file read.
+    """
     from timm.models import create_model
 
+    name, options = config["architecture"], config.get("model_args") or {}
+    if ":" in name:
+        raise ValueError(f"architecture {name}: must be the name of one of timm's own models")
+    options = {key: value for key, value in options.items() if not _ELSEWHERE.match(key)}
     with torch.device("meta"):
-        options = {"num_classes": num_classes} | config.get("model_args", {})
-        return create_model(config["architecture"], **options)
+        return create_model(name, **{"num_classes": num_classes, **options})
+
+
+def _check_there(model: Any, tensors: dict[str, Tensor], who: str) -> None:
+    """Raises ValueError, naming some, for weights of timm's model that the file has not."""
+    absent = [n for n in model.state_dict() if n not in tensors and not n.startswith(_CHOICES)]
+    if absent:
+        raise ValueError(f"{who}: not in the file, of what timm makes of it: {listing(absent)}")
 
 
 def _by_arguments(tensors: dict[str, Tensor], arguments: dict[str, Any]) -> Found:
     """Returns what a file of train.py holds; by its names alone, if its model does not fit them."""
     head = tensors.get("head.weight", tensors.get("head.fc.weight"))
+    arch, said = arguments["architecture"], arguments["pretrained_cfg"]
+    model = None
     try:
         model = _timms(arguments, 0 if head is None else len(head))
-        shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
-    except Exception as error:  # as above
-        shapes, why = {}, str(error).split("\n")[0]
-    else:
         why = "of other weights"
-    if shapes == {name: tensor.shape for name, tensor in tensors.items()}:
-        return of_model(model, tensors, model.pretrained_cfg | arguments["pretrained_cfg"])
+    except Exception as error:  # as above
+        why = str(error).split("\n")[0]
+    if model is not None:
+        if arguments["whole"]:
+            _check_there(model, tensors, f"arch {arch} with its model_kwargs")
+        theirs, there = (
+            {name: tensor.shape for name, tensor in held.items()}
+            for held in (model.state_dict(), tensors)
+        )
+        other = {name for name, shape in theirs.items() if there.get(name) != shape}
+        if other <= {"pos_embed"} & there.keys():
+            found = of_model(model, tensors, model.pretrained_cfg | said)
+            return replace(found, img_size=None) if other else found
     found = _by_names(tensors)
-    found.assumed.append(f"arch {arguments['architecture']} of the file is not used: {why}")
-    return found
+    found.assumed.append(f"arch {arch} of the file is not used: {why}")
+    found.preprocess.update(_images(said))
+    if "pos_embed" in tensors or "input_size" not in said:
+        return found
+    return replace(found, img_size=tuple(said["input_size"][1:]))
 
 
 def _by_names(tensors: dict[str, Tensor]) -> Found:
@@ -146,14 +150,23 @@ def of_model(model: Any, tensors: dict[str, Tensor], pretrained: dict[str, Any])
     """
     if type(model).__name__ == "ResNetV2":
         _check_bit(model)
-        found = _found(tensors, {}, tuple(pretrained.get("input_size", (3, 224, 224))[1:]))
+        size = tuple(pretrained.get("input_size", (3, 224, 224))[1:])
+        found = _found(tensors, {"model.groups": own_groups(model.stem.conv.weight)}, size)
     else:
         found = _found(tensors, _facts(model), tuple(model.patch_embed.img_size))
         found.preprocess["interpolation"] = "bicubic"
-    for key in ("interpolation", "mean", "std", "crop_pct", "crop_mode"):
-        if (value := pretrained.get(key)) is not None:
-            found.preprocess[key] = tuple(value) if key in ("mean", "std") else value
+        root = tensors.get("patch_embed.backbone.stem.conv.weight")
+        found.facts.update({} if root is None else {"stem.groups": own_groups(root)})
+    found.preprocess.update(_images(pretrained))
     return found
+
+
+def _images(pretrained: dict[str, Any]) -> dict[str, Any]:
+    """Returns the fields of `Preprocess` that timm's `pretrained_cfg` says."""
+    keys = ("interpolation", "mean", "std", "crop_pct", "crop_mode")
+    said = {key: pretrained[key] for key in keys if pretrained.get(key) is not None}
+    said |= {key: tuple(said[key]) for key in ("mean", "std") if key in said}
+    return ({"crop_mode": "center"} if "crop_pct" in said else {}) | said  # timm's default
 
 
 def _facts(model: Any) -> dict[str, Any]:
@@ -167,6 +180,11 @@ def _facts(model: Any) -> dict[str, Any]:
         raise ValueError(
             f"global_pool={model.global_pool} of the timm model: ours has the class token or the "
             "mean of the patch tokens"
+        )
+    if has_class and model.global_pool == "avg" and model.pool_include_prefix:
+        raise ValueError(
+            "pool_include_prefix=true of the timm model: ours has the mean of the patch tokens "
+            "without the class token"
         )
     act = type(model.blocks[0].mlp.act).__name__
     if act not in _GELU:
@@ -188,69 +206,17 @@ def _check_bit(model: Any) -> None:
     kinds = (type(first), type(unit).__name__, type(model.norm))
     if kinds != (StdConv2d, "PreActBottleneck", GroupNormAct) or not hasattr(model.stem, "pad"):
         raise ValueError("a ResNetV2 of timm's with other parts than BiT's")
-
-
-def timm_call(checkpoint: Checkpoint, path: Path) -> str:
-    """Returns the call with which timm makes this model of the file at `path`.
-
-    Raises:
-        ValueError: the model is none that timm's can be.
-    """
-    name, options = timm_arguments(checkpoint)
-    written = {key: repr(value) for key, value in options.items()}
-    if "norm_layer" in options:
-        written["norm_layer"] = f"partial(nn.LayerNorm, eps={checkpoint.config.model.norm_eps})"
-    listed = "".join(f"{key}={value}, " for key, value in written.items())
-    return f"timm.create_model({name!r}, {listed}checkpoint_path={str(path)!r})"
-
-
-def timm_arguments(checkpoint: Checkpoint) -> tuple[str, dict[str, Any]]:
-    """Returns timm's name of this model, and the arguments of `create_model` that it takes.
-
-    Raises:
-        ValueError: the model is none that timm's can be.
-    """
-    config, model = checkpoint.config, checkpoint.config.model
-    if model.family == "resnet":
-        return _bit_name(config), {"num_classes": checkpoint.num_classes}
-    only_plain(checkpoint)
-    if model.head_hidden:
-        raise ValueError("model.head_hidden=true: timm has no hidden layer in the head")
-    sizes = (model.depth, model.embed_dim, model.num_heads, model.patch_size)
-    if config.stem.layers:
-        stages = config.stem.layers[str(model.patch_size)]
-        known = [n for n, (units, s) in _HYBRIDS.items() if units == stages and s[3] == sizes[3]]
-        if not known or config.stem.width != 64 or config.stem.root != "imagenet":
-            raise ValueError(f"stem={config.stem.name} with {stages}: timm has no such hybrid")
-        name, default = known[0], _HYBRIDS[known[0]][1]
-    else:
-        name = next((n for n, s in _SIZES.items() if s[1] == sizes[1]), "vit_base_patch16_224")
-        default = _SIZES[name]
-    keys = ("depth", "embed_dim", "num_heads", "patch_size")
-    options: dict[str, Any] = {
-        key: value for key, value, usual in zip(keys, sizes, default, strict=True) if value != usual
-    }
-    if model.mlp_dim != 4 * model.embed_dim:
-        options["mlp_ratio"] = model.mlp_dim / model.embed_dim
-    if model.pool != "token":
-        options |= {"global_pool": "avg", "class_token": model.has_class_token}
-        options |= {"fc_norm": model.fc_norm}
-    if model.gelu == "tanh":
-        options["act_layer"] = "gelu_tanh"
-    if model.norm_eps != 1e-6:
-        options["norm_layer"] = partial(nn.LayerNorm, eps=model.norm_eps)
-    options |= {"img_size": checkpoint.img_size, "num_classes": checkpoint.num_classes}
-    return name, options
-
-
-def _bit_name(config: RunConfig) -> str:
-    """Returns timm's name of a BiT. Raises ValueError: it has none of these sizes."""
-    model = config.model
-    known = {(layers, 64 * factor): f"resnetv2_{name}_bit" for name, layers, factor in _BITS}
-    name = known.get((tuple(model.layers), model.width))
-    if name is None or model.root != "imagenet" or model.groups not in (0, 32):
-        raise ValueError(f"model.layers={model.layers}, width {model.width}: timm has no such BiT")
-    return name
+    stride = 4 * 2 ** (len(model.stages) - 1)
+    for what, value, bits in (
+        ("pooling", model.head.global_pool.pool_type, "avg"),
+        ("activation", type(model.norm.act), nn.ReLU),
+        ("stride", model.feature_info[-1]["reduction"], stride),
+        ("downsampling", type(unit.downsample).__name__, "DownsampleConv"),
+        ("groups", model.norm.num_groups, 32),
+    ):
+        if value != bits:
+            there, wanted = (getattr(v, "__name__", v) for v in (value, bits))
+            raise ValueError(f"{what} {there} of the timm model: a BiT has {wanted}")
 
 
 def _found(

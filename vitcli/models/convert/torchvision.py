@@ -27,6 +27,7 @@ _BLOCK = {
     "mlp.linear_1": "mlp.fc1",  # of older versions
     "mlp.linear_2": "mlp.fc2",
 }
+_ENCODER = re.compile(r"encoder\.|conv_proj\.|class_token")
 _LAYER = re.compile(r"encoder\.layers\.encoder_layer_(\d+)\.(.+)")
 
 
@@ -38,7 +39,7 @@ def read_torchvision(tensors: dict[str, Tensor]) -> Found:
     """
     named = {name: _ours(name) for name in tensors}
     unused = [name for name, ours in named.items() if ours is None]
-    refuse_parts([name for name in unused if not name.startswith("heads.")])
+    refuse_parts([name for name in unused if _ENCODER.match(name)])
     state = {ours: tensors[name] for name, ours in named.items() if ours is not None}
     preprocess = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
     assumed = [
