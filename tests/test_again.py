@@ -170,6 +170,19 @@ def test_compare(
     wrong = vitcli("compare", str(a), str(tmp_path))
     assert wrong.code == 2
     assert "not the folder of a finished run" in wrong.err
+    config, edited = pairs[1][1] / "config.yaml", b / "config.yaml"
+    config.write_text(config.read_text().replace("depth: 1", "depth: 2"))  # not believed
+    assert "0.3250 (2)" in vitcli("compare", str(a), str(b), "--outputs", str(tmp_path)).out
+    for old, new, said in (
+        ("depth: 1", "depth: 2", "it is the config of nano-"),
+        ("\nseed: 0", "\nseed: 0\nseed: 5", "not valid YAML (the key seed is there twice)"),
+    ):
+        text = edited.read_text()
+        edited.write_text(text.replace(old, new))
+        wrong = vitcli("compare", str(a), str(b), "--outputs", str(tmp_path))
+        assert (wrong.code, wrong.err.count("\n")) == (2, 1)
+        assert f"{edited}: {said}" in wrong.err
+        edited.write_text(text)
 
 
 @pytest.mark.slow

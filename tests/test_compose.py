@@ -158,7 +158,9 @@ def test_images_are_squares_or_rectangles(tmp_path: Path) -> None:
         (["model"], "model: a setting is written key=value"),
         (["seed=foo(1)"], "'foo(1)': Unknown function 'foo' Available: bool,"),
         (["seed=1,2"], "To sweep over it, add --multirun"),
-        (["hydra.foo=1"], "To append to your config use +hydra.foo=1"),
+        (["hydra.foo=1"], "hydra.foo=1: a setting of Hydra's own"),
+        (["hydra.job.chdir=true"], "hydra.job.chdir=true: a setting of Hydra's own"),
+        (["hydra/launcher=joblib"], "hydra/launcher=joblib: a setting of Hydra's own"),
         (["model=null"], "model=None: choose from"),
     ],
 )
@@ -177,7 +179,7 @@ def test_the_runs_of_the_reference_report_keep_their_names() -> None:
 def test_flags_may_stand_anywhere() -> None:
     argv = ["model=b", "--cfg", "job", "seed=1", "-m", "--config-dir=x", "--info", "searchpath"]
     flags, overrides = split_argv(argv)
-    assert flags == ["--cfg", "job", "-m", "--config-dir=x", "--info", "searchpath"]
+    assert flags == ["--cfg", "job", "-m", "--config-dir", "x", "--info", "searchpath"]
     assert overrides == ["model=b", "seed=1"]
     with pytest.raises(ValueError, match="unknown flag --multi; did you mean '--multirun'"):
         split_argv(["--multi"])

@@ -76,6 +76,27 @@ def test_a_damaged_config_or_plan_is_one_line(
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"scale": "zz"}, "scale=zz: choose from laptop, gpu, paper"),
+        ({"scale": "gpu"}, "scale=gpu: claim c has no size for it"),
+        ({"rows": {"A": {"label": "A"}}}, "cells.row=B: choose from A"),
+        ({"columns": {"d": {"label": "D"}}}, "cells.column=c0: choose from d"),
+    ],
+)
+def test_a_plan_that_leads_nowhere_is_one_line(
+    changes: dict[str, object], said: str, tmp_path: Path
+) -> None:
+    claim = made_up.claim("difference", ["B-c0", "A-c0"])
+    folder = made_up.write(made_up.results({"A": [[0.1]], "B": [[0.3]]}, claim), tmp_path)
+    path = folder / "plan.json"
+    assert Study.from_plan(path).scale == "laptop"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    with pytest.raises(ValueError, match=re.escape(f"{path}: {said}")):
+        Study.from_plan(path)
+
+
 def test_a_damaged_run_does_not_stop_the_others(
     tmp_path: Path, vitcli: Callable[..., Ended]
 ) -> None:

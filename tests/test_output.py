@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
-from helpers import start
+import made_up
+import pytest
+from helpers import ROOT, Ended, start
 
 from vitcli.output import Lenient
 
@@ -22,6 +27,42 @@ def test_what_nobody_reads_is_dropped() -> None:
         stream.flush()
     assert not stream.isatty()
     stream.close()
+
+
+@pytest.mark.parametrize("words", [["--json"], []])
+def test_what_a_full_disk_did_not_take_is_said(tmp_path: Path, words: list[str]) -> None:
+    folder = made_up.write(made_up.results({"A": [[0.1]], "B": [[0.2]]}), tmp_path / "outputs")
+    command = [sys.executable, "-m", "vitcli", "status", folder.name, *words]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            command, cwd=tmp_path, env=env, stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    said = "vitcli: not all of the output was written: No space left on device\n"
+    assert (ended.returncode, ended.stderr) == (1, said)
+
+
+@pytest.mark.parametrize("columns", ["0", "1", "19"])
+def test_a_width_of_nothing_is_that_of_a_page(
+    columns: str, tmp_path: Path, vitcli: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = made_up.write(made_up.results({"A": [[0.1]], "B": [[0.2]]}), tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    wide = vitcli("status", folder.name, "--outputs", str(tmp_path))
+    assert "A-c0" in wide.out
+    monkeypatch.setenv("COLUMNS", columns)
+    assert vitcli("status", folder.name, "--outputs", str(tmp_path)).out == wide.out
+
+
+def test_a_folder_that_is_gone_is_said(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    command = f"cd gone && rmdir ../gone && exec {sys.executable} -m vitcli train"
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(
+        command, shell=True, cwd=tmp_path, env=env, capture_output=True, text=True
+    )
+    said = "vitcli: the current folder does not exist any more\n"
+    assert (ended.returncode, ended.stderr) == (1, said)
 
 
 def test_a_run_whose_reader_goes_ends_with_a_result(tiny: list[str], tmp_path: Path) -> None:

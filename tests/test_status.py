@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import made_up
 import pytest
-from helpers import wait_for
+from helpers import Ended, wait_for
 
 from vitcli.files import read_json, write_json, write_text
 from vitcli.status import Busy, Status, only_one, read_status
@@ -41,8 +45,11 @@ def test_a_status_beats_while_the_block_runs(
 
 @pytest.mark.parametrize(
     ("host", "age", "state"),
-    [("here", 0, "lost"), ("elsewhere", 0, "running"), ("elsewhere", 600, "lost")],
-)
+    [
+        ("here", 0, "lost"), ("elsewhere", 0, "running"), ("elsewhere", 600, "lost"),
+        ("elsewhere", -30, "running"), ("elsewhere", -600, "lost"),  # the clock of another machine
+    ],
+)  # fmt: skip
 def test_a_dead_process_or_an_old_beat_is_lost(
     tmp_path: Path, host: str, age: float, state: str
 ) -> None:
@@ -52,6 +59,37 @@ def test_a_dead_process_or_an_old_beat_is_lost(
     name = socket.gethostname() if host == "here" else host
     write_json(tmp_path / "status.json", {**facts, "host": name})
     assert read_status(tmp_path)["state"] == state
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"num_steps": 0', '"num_steps": null', '"step": -1', '"step": 1e400', '"beat": Infinity',
+        '"beat": NaN', '"beat": true', '"images_per_s": "fast"', '"images_per_s": [1]',
+        '"images_per_s": -1', f'"train_seconds": {"9" * 400}', '"note": 3', '"error": []',
+        '"host": {}', '"state": 1', r'"error": "\ud800"',
+    ],
+)  # fmt: skip
+def test_a_status_with_what_does_not_fit_stops_no_other(
+    tmp_path: Path, text: str, vitcli: Callable[..., Ended]
+) -> None:
+    found = made_up.results({"A": [[0.1], [0.2]], "B": [[0.3], [math.nan]]})
+    folder = made_up.write(found, tmp_path)
+    status = tmp_path / "runs" / "B-c0-1" / "status.json"
+    whole = {"state": "running", "host": "elsewhere", "pid": 1, "beat": time.time(), "step": 1}
+    whole |= {"num_steps": 2, "images_per_s": 5.0, "train_seconds": 1.0}
+    status.write_text(json.dumps(whole))
+    running = vitcli("status", folder.name, "--outputs", str(tmp_path))
+    assert "1 running; about" in running.out
+    status.write_text(json.dumps(whole).replace("}", f", {text}}}"))
+    ended = vitcli("status", folder.name, "--outputs", str(tmp_path))
+    assert (ended.code, ended.err) == (0, "")
+    assert "3 done, 1 unreadable" in ended.out
+    assert "B-c0-1: status.json: " in ended.out
+    status.unlink()
+    status.mkdir()
+    ended = vitcli("status", folder.name, "--outputs", str(tmp_path))
+    assert "B-c0-1: status.json: Is a directory" in ended.out
 
 
 def test_a_living_process_that_beats_no_more_is_lost(tmp_path: Path) -> None:
@@ -73,6 +111,8 @@ def test_files_are_replaced_whole(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
         write_json(path, {"a": float("nan")})
     assert read_json(path) == {"a": 1}
+    write_json(path, {"a": "\udcff"})  # of the name of a file that is not UTF-8
+    assert read_json(path) == {"a": "?"}
     write_text(path, '{"a": ')
     with pytest.raises(ValueError, match=r"a.json: not valid JSON"):
         read_json(path)

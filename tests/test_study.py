@@ -218,6 +218,51 @@ def test_bad_studies_are_one_line_and_exit_2(
             {"rows": {"one": {"label": "R"}, "two": {"label": "R"}}},
             "rows: two have the label R",
         ),
+        *(
+            (
+                {"rows": {"one": {"label": "1", "overrides": [word]}}},
+                f"{word}: the same for all runs",
+            )
+            for word in ("outputs=/elsewhere", "tracker=wandb")
+        ),
+        *(
+            ({"scales": {"laptop": {"overrides": [word]}}}, f"{word}: a setting of Hydra's own")
+            for word in ("hydra.job.chdir=true", "hydra/launcher=joblib", "+hydra.x=1")
+        ),
+        (
+            {"seeds": [2**63]},
+            "seeds=[9223372036854775808]: whole numbers of at least 0, below 2^63",
+        ),
+        *(
+            ({key: value}, f"{key}={value!r}: planning fills it in")
+            for key, value in (
+                ("name", "x"),
+                ("scale", "laptop"),
+                ("overrides", ["seed=1"]),
+                ("setting", "x"),
+                ("methods", {}),
+                ("metrics", {}),
+                ("sources", {}),
+            )
+        ),
+        *(
+            ({"cells": [{"row": "one", "column": "here", key: {"0": "x"}}]}, "planning fills it in")
+            for key in ("runs", "scratch", "settings")
+        ),
+        ({"tables": ["val/nope"]}, "tables=val/nope: no run measures it"),
+        ({"metric": "val/nope"}, "metric=val/nope: no run measures it"),
+        *(
+            (
+                {"rows": {"one": {"label": "1"}, "two": {"label": "2", "overrides": [word]}}},
+                f"cell two-here: {said}",
+            )
+            for word, said in (
+                ("model.depth=four", "model.depth: Value 'four' of type 'str'"),
+                ("model.depth=1,2", "Ambiguous value for argument 'model.depth=1,2'"),
+                ("model.depth=${nope}", "model.depth: Interpolation key 'nope' not found"),
+                ("model.num_heads=7", "model.num_heads=7 does not divide"),
+            )
+        ),
         ({"like": "pos-emp"}, "did you mean 'pos-emb'"),
         ({"like": "pos-emb", "rows": ["nonne"]}, "rows=nonne: choose from none"),
     ],
@@ -229,6 +274,41 @@ def test_a_study_file_with_a_mistake_is_named(
         make_plan("own-depth", [], own(**changes))
     assert message in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_a_mistake_of_the_user_s_is_not_the_file_s(own: Callable[..., Path]) -> None:
+    for word, said in (
+        ("model.embed_dim=x", r"^cell one-here: model\.embed_dim: Value 'x'"),
+        ("model.num_heads=7", r"^cell one-here: model\.num_heads=7 does not divide"),
+        ("hydra.x=1", r"^hydra\.x=1: only `vitcli ablate` has it"),
+        ("seeds=[9223372036854775808]", r"^seeds=\[9223372036854775808\]: .* below 2\^63$"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            make_plan("own-depth", [word], own())
+
+
+def test_all_runs_of_a_study_go_to_one_place(own: Callable[..., Path]) -> None:
+    with pytest.raises(ValueError, match=r"^outputs=at-1, at-2: the same for all runs of a study"):
+        make_plan("own-depth", ["outputs=at-${model.depth}"], own())
+
+
+def test_a_table_that_only_the_user_s_settings_do_without_is_left_out() -> None:
+    study = make_plan("equivariance", ["evals.shifts=[1,4]", "seeds=2"]).study
+    assert study.tables == ["shift/4/error", "shift/1/invariance"]
+
+
+def test_a_metric_that_takes_another_s_place_is_said(
+    own: Callable[..., Path], vitcli: Callable[..., Ended]
+) -> None:
+    folder = own(
+        metric="fewshot/{downstream}/5shot", scales={"laptop": {"overrides": ["evals=upstream"]}}
+    )
+    said = "val/top1 stands for fewshot/{downstream}/5shot: there is no few-shot set"
+    planned = vitcli("plan", "own-depth", "--config-dir", str(folder))
+    assert said in " ".join(planned.out.split())
+    methods = make_plan("own-depth", [], folder).study.methods
+    assert methods["In place of another metric"] == said
+    assert "In place of another metric" not in make_plan("pos-emb", ["seeds=2"]).study.methods
 
 
 def test_rows_may_be_named_as_the_field_names_models(own: Callable[..., Path]) -> None:

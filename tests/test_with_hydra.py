@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -14,16 +15,20 @@ from typing import Any
 
 import hydra
 import pytest
-from helpers import Ended
+from helpers import TWO_CELLS, Ended
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobRuntime
 from hydra.version import VersionBase
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from vitcli import create_model
 from vitcli.compose import compose, hydra_main
+from vitcli.config import RunConfig
+from vitcli.study.plan import make_plan
 from vitcli.with_hydra import composed, parsed
 
 
@@ -107,6 +112,64 @@ def test_threads_compose_each_its_own() -> None:
     assert found == [(0.1, 64), (0.2, 768), (0.3, 64), (0.4, 768)]
 
 
+# Groups and keys of ours and of a user's, keys that refer to others, nested and forced ones.
+WORDS = [
+    "data=cifar10", "recipe=mine", "data.augment.crop=none", "data.augment={crop: pad}",
+    "data.size=64", "++data.size=65", "+data.size=66", "data.seed=${seed}",
+    "data.root=${outputs}/x",
+    "seed=${model.depth}", "seed=3", "seed=${recipe.lr}", "model.depth=7", "train.steps=20",
+    "train={steps: 5, images: null}", "outputs=out-${data.size}", "outputs=here",
+    "data.val_size=${train.batch_size}", "model.options={a: 1}", "experiment=null", "train=null",
+    "train.batch_size=${nothing}", "recipe.warmup_steps=null",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("user") / "my_conf"
+    (folder / "recipe").mkdir(parents=True)
+    recipe = "defaults: [laptop]\nwarmup_steps: ${train.steps}\n"
+    (folder / "recipe" / "mine.yaml").write_text(recipe)
+    return folder
+
+
+@given(words=st.lists(st.sampled_from(WORDS), max_size=6))
+@example(words=["data.size=64", "++data.size=65"])
+@example(words=["outputs=out-${data.size}", "data.size=64"])
+@example(words=["seed=${model.depth}", "model.depth=7"])
+@example(words=["recipe=mine", "train.steps=20"])
+@example(words=["data.val_size=${train.batch_size}"])
+@example(words=["data=cifar10", "data.augment={crop: pad}", "data.augment.crop=none"])
+@example(words=["seed=abc"])
+@example(words=["experiment=null", "seed=${recipe.lr}"])
+@settings(max_examples=15, deadline=None, derandomize=True)
+def test_python_composes_what_the_command_line_does(words: list[str], mine: Path) -> None:
+    found = list[RunConfig | str]()
+    with contextlib.chdir(mine.parent):
+        for how in (
+            lambda: found.append(compose(words, mine)),
+            lambda: hydra_main([*words, f"--config-dir={mine}"], found.append),
+        ):
+            try:
+                how()
+            except ValueError as error:
+                found.append(str(error))
+    assert found[0] == found[1]
+
+
+def test_a_study_s_row_may_refer_to_other_keys(mine: Path) -> None:
+    rows = "{a: {label: A, overrides: ['model.depth=${seed}', 'data.size=1${train.batch_size}']}}"
+    (mine / "study").mkdir()
+    (mine / "study" / "linked.yaml").write_text(
+        f"title: T\nmetric: val/top1\nrows: {rows}\ncolumns: {{c: C}}\n"
+        "paper: {where: none, metric: none}\nscales: {laptop: {overrides: [recipe=mine]}}\n"
+        "seeds: [1, 2]\n"
+    )
+    plan = make_plan("linked", ["train.steps=20", "train.batch_size=555"], mine)
+    found = [(c.model.depth, c.data.size, c.recipe.warmup_steps) for c in plan.configs.values()]
+    assert found == [(1, 1555, 20), (2, 1555, 20)]
+
+
 @pytest.mark.parametrize("full", [None, "0"])
 def test_a_command_leaves_arguments_and_environment(
     full: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -175,6 +238,46 @@ def test_a_bad_sweep_is_one_line(
     assert message in ended.err
     assert ended.err.count("\n") == 1
     assert not list(tmp_path.rglob("config.yaml"))
+
+
+def test_no_experiment_is_a_choice_too(tmp_path: Path) -> None:
+    seen = list[str]()
+    for words in (["experiment=null"], ["-m", "experiment=null,r26_s_32"]):
+        hydra_main([*words, f"outputs={tmp_path}"], lambda config: seen.append(config.stem.name))
+    assert seen == ["patch", "patch", "resnet26"]
+
+
+def test_a_run_is_not_moved_to_where_nobody_looks(
+    vitcli: Callable[..., Ended], tiny: list[str], tmp_path: Path
+) -> None:
+    mine = tmp_path / "my_conf"
+    for place, text in (
+        ("experiment/moved.yaml", "# @package _global_\nhydra: {job: {chdir: true}}\n"),
+        ("study/two.yaml", TWO_CELLS),
+    ):
+        (mine / place).parent.mkdir(parents=True)
+        (mine / place).write_text(text)
+    for words in (
+        ["train", *tiny, "hydra.job.chdir=true"],
+        ["train", *tiny, "-m", "hydra.job.chdir=true"],
+        ["train", *tiny, "experiment=moved", f"--config-dir={mine}"],
+        ["finetune", "some.npz", "hydra.job.chdir=true"],
+        ["ablate", "two", *tiny, "hydra.job.chdir=true", f"--config-dir={mine}"],
+    ):
+        ended = vitcli(*words)
+        assert (ended.code, ended.err.count("\n")) == (2, 1), (words, ended.err)
+        assert "hydra.job.chdir=true: a run is not moved, `outputs` says" in ended.err
+    assert not list(tmp_path.rglob("result.json"))
+
+
+@pytest.mark.parametrize("rates", ["nan,0.1", "0.1,nan"])
+def test_a_sweep_of_which_one_was_trained_has_failed(
+    rates: str, vitcli: Callable[..., Ended], tiny: list[str], tmp_path: Path
+) -> None:
+    ended = vitcli("train", "-m", f"recipe.lr={rates}", *tiny)
+    assert len(list(tmp_path.rglob("result.json"))) == 1
+    assert ended.code == 1
+    assert "1 of 2 jobs failed; the first: recipe.lr=nan: must be" in ended.err
 
 
 def test_parsing_says_where_in_a_text_of_two_lines() -> None:

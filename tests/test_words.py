@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from vitcli.compose import compose, override
+from vitcli.compose import compose, hydra_main, override
 from vitcli.study.plan import make_plan
+from vitcli.with_hydra import parsed
 from vitcli.words import as_typed, kinds, whole_numbers
 
 SIGNS = [
@@ -38,9 +39,47 @@ def test_the_home_of_a_person_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path
         assert config.data.path == f"{tmp_path}/a b"
 
 
-def test_a_sweep_parts_text_at_commas() -> None:
-    assert as_typed(["data.path=a,b"], sweeps=True) == ["data.path=a,b"]
+@pytest.mark.parametrize(
+    ("typed", "values"),
+    [
+        ("a", ["a"]), ("a,b", ["a", "b"]), ("a, b", ["a", "b"]), ("choice(a,b)", ["a", "b"]),
+        ("2024_01,1.10", ["2024_01", "1.10"]), ("choice('2024_01',b)", ["2024_01", "b"]),
+        ("true,1e3", ["true", "1e3"]), ("a&b,c", ["a&b", "c"]), ("été,b", ["été", "b"]),
+        ("x=1,x=2", ["x=1", "x=2"]), ("'a,b',c", ["a,b", "c"]), ('"a,b",\'c\'', ["a,b", "c"]),
+        ("a(b,c),d", ["a(b,c)", "d"]), ("[1],{a,b}", ["[1]", "{a,b}"]),
+        ("o'neil,b", ["o'neil", "b"]),
+        ("null,a", [None, "a"]), ("~/a,~/b", ["HOME/a", "HOME/b"]),
+        ("choice('~/a',c)", ["HOME/a", "c"]),
+        ("'~/a','~/b'", ["HOME/a", "HOME/b"]), ("${data.name}/a,b", ["${data.name}/a", "b"]),
+        (r"'it\'s',b", ["it's", "b"]), ("sort(b,a)", ["a", "b"]),
+    ],
+)  # fmt: skip
+def test_a_sweep_over_text_takes_each_as_it_is_typed(
+    typed: str, values: list[str | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "HOME")
+    (word,) = as_typed([f"data.path={typed}"], sweeps=True)
+    made = parsed(word)
+    each = made.sweep_string_iterator() if made.is_sweep_override() else [word.partition("=")[2]]
+    assert [parsed(f"data.path={one}").value() for one in each] == values
+
+
+def test_each_text_of_a_sweep_makes_a_run(tmp_path: Path) -> None:
+    found = list[str | None]()
+    words = ["-m", "data=imagefolder", f"outputs={tmp_path}", "data.path=1.10,1.1,été,x=1"]
+    hydra_main(words, lambda config: found.append(config.data.path))
+    assert found == ["1.10", "1.1", "été", "x=1"]
+
+
+def test_one_text_has_commas() -> None:
     assert as_typed(["data.path=a,b"]) == ["data.path='a,b'"]
+    assert as_typed(["data.path='a' b'"]) == [r"data.path='\'a\' b\''"]
+
+
+@pytest.mark.parametrize("word", ["outputs=", "data.root=", "outputs=''", 'data.root=""'])
+def test_an_empty_folder_is_none(word: str) -> None:
+    with pytest.raises(ValueError, match=f"{word}: it is empty, name a folder"):
+        compose([word])
 
 
 def test_other_keys_are_hydra_s() -> None:

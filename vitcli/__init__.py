@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import operator
+import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import nn
@@ -34,7 +37,7 @@ def run(*overrides: str) -> Outcome:
 
 
 def create_model(
-    *overrides: str, img_size: int | tuple[int, int] = 224, num_classes: int = 1000
+    *overrides: str, img_size: int | Sequence[int] = 224, num_classes: int = 1000
 ) -> nn.Module:
     """Returns the model that `overrides` describe, with fresh weights.
 
@@ -53,14 +56,12 @@ def create_model(
     from vitcli.models import build_model
     from vitcli.rules import validate_fields
 
-    size = _pair(img_size)
-    if num_classes < 1 or min(size) < 1:
-        raise ValueError(f"img_size={img_size}, num_classes={num_classes}: must be at least 1")
-    return build_model(compose(overrides, check=validate_fields), size, num_classes)
+    size, classes = _pair(img_size), _whole("num_classes", num_classes)
+    return build_model(compose(overrides, check=validate_fields), size, classes)
 
 
 def load(
-    source: str | Path, *overrides: str, img_size: int | tuple[int, int] | None = None
+    source: str | Path, *overrides: str, img_size: int | Sequence[int] | None = None
 ) -> nn.Module:
     """Returns the model of a checkpoint in eval mode, its preprocessing as `model.preprocess`.
 
@@ -83,9 +84,11 @@ def load(
     import warnings
 
     from vitcli.models.convert import notes, read
+    from vitcli.words import check_texts
 
+    check_texts(overrides)
     size = None if img_size is None else _pair(img_size)
-    checkpoint = read(str(source), overrides, size)
+    checkpoint = read(os.path.expanduser(str(source)), overrides, size)
     for line in notes(checkpoint):
         warnings.warn(f"{source}: {line}", stacklevel=2)
     return (checkpoint if size is None else checkpoint.resize(size)[0]).build()
@@ -108,8 +111,27 @@ def results(study: str, outputs: str | Path = "outputs") -> Runs:
     from vitcli.report.notebook import Runs
     from vitcli.study.plan import newest
 
-    return Runs(load_results(newest(study, Path(outputs)), Path(outputs) / "runs"))
+    if not isinstance(study, str):
+        raise ValueError(f"study={study!r}: the name of a study, as text")
+    place = Path(outputs).expanduser()
+    return Runs(load_results(newest(study, place), place / "runs"))
 
 
-def _pair(img_size: int | tuple[int, int]) -> tuple[int, int]:
-    return (img_size, img_size) if isinstance(img_size, int) else img_size
+def _pair(img_size: int | Sequence[int]) -> tuple[int, int]:
+    """Returns height and width. Raises ValueError: no whole numbers of pixels, or not two."""
+    if not isinstance(img_size, Sequence):
+        img_size = (img_size, img_size)
+    if isinstance(img_size, str) or len(img_size) != 2:
+        raise ValueError(f"img_size={img_size!r}: a side in pixels, or (height, width)")
+    return _whole("img_size", img_size[0]), _whole("img_size", img_size[1])
+
+
+def _whole(key: str, given: Any) -> int:
+    """Returns a whole number of any kind, NumPy's too. Raises ValueError if it is none above 0."""
+    try:
+        number = operator.index(given)
+    except TypeError:
+        number = 0
+    if number < 1:
+        raise ValueError(f"{key}={given!r}: a whole number of at least 1")
+    return number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ _VALUED = {
     "--cfg", "-c", "--package", "-p", "--config-dir", "-cd", "--config-name", "-cn",
     "--config-path", "-cp", "--experimental-rerun",
 }  # fmt: skip
+_CONFIG_DIR = ("--config-dir", "-cd")
 _OPTIONAL = {"--info", "-i"}
 _PLAIN = {
     "--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r", "--multirun", "-m",
@@ -35,15 +37,17 @@ def split_argv(argv: Sequence[str]) -> tuple[list[str], list[str]]:
         if not word.startswith("-"):
             overrides.append(word)
             continue
-        name, equals, _ = word.partition("=")
+        name, equals, given = word.partition("=")
         if name not in _VALUED | _OPTIONAL | _PLAIN:
             raise ValueError(f"unknown flag {name}{nearest(name, _VALUED | _OPTIONAL | _PLAIN)}")
-        flags.append(word)
-        if name in _VALUED and not equals:
-            if not rest:
+        if name in _VALUED:
+            if not equals and not rest:
                 raise ValueError(f"{name} needs a value")
-            flags.append(rest.pop(0))
-        elif name in _OPTIONAL and rest and rest[0] in _INFO:
+            given = given if equals else rest.pop(0)
+            flags += [name, os.path.expanduser(given) if name in _CONFIG_DIR else given]
+            continue
+        flags.append(word)
+        if name in _OPTIONAL and rest and rest[0] in _INFO:
             flags.append(rest.pop(0))
     return flags, overrides
 
@@ -52,8 +56,8 @@ def config_dir_of(flags: Sequence[str]) -> Path | None:
     """Returns the folder that --config-dir names, None without it or its value."""
     for i, flag in enumerate(flags):
         name, equals, given = flag.partition("=")
-        if name in ("--config-dir", "-cd") and (equals or flags[i + 1 :]):
-            return Path(given if equals else flags[i + 1])
+        if name in _CONFIG_DIR and (equals or flags[i + 1 :]):
+            return Path(given if equals else flags[i + 1]).expanduser()
     return None
 
 

@@ -17,7 +17,7 @@ from vitcli.cli_look import which_study
 from vitcli.cli_options import RAW, ConfigDir, Json, Overrides, Source, Study
 from vitcli.files import one_line
 from vitcli.machine import check_alone, place
-from vitcli.output import answer, be_lenient, console
+from vitcli.output import answer, be_lenient, console, lost_output
 
 # Before torch is loaded. Threads that spin long while they wait starve the one they wait for where
 # another process is busy: a step of ViT nano on two threads then takes 380 ms, with few spins 78;
@@ -99,7 +99,7 @@ def ablate(
     from vitcli.report.build import write_report
     from vitcli.study.board import watch
     from vitcli.study.launch import launch, missing, settle_finished
-    from vitcli.study.plan import freeze, make_plan
+    from vitcli.study.plan import IN_PLACE, freeze, make_plan
     from vitcli.trackers.follow import track_report
 
     notify, rest = given_notify(overrides or [])
@@ -107,6 +107,8 @@ def ablate(
         raise ValueError("notify: with --detach nobody waits for the study to tell of it")
     hydra = [o for o in rest if o.lstrip("+~").startswith(("hydra.", "hydra/"))]
     plan = make_plan(study, [o for o in rest if o not in hydra], config_dir)
+    if IN_PLACE in plan.study.methods:
+        say(plan.study.methods[IN_PLACE])
     freeze(plan)
     settle_finished(plan)
     if missing(plan):
@@ -182,15 +184,29 @@ new_app.command(name="study")(cli_tools.new_study)
 def main() -> None:
     """Runs the command line; bad input ends with one line and exit code 2, a failure with 1."""
     be_lenient()
+    code = _ended()
+    if lost := lost_output():
+        say(lost)
+        code = code or 1
+    if code:
+        raise SystemExit(code)
+
+
+def _ended() -> int:
+    """Runs the command line and returns its exit code, what went wrong said in one line."""
     try:
         check_alone(sys.argv[1:])
         app()
+    except SystemExit as end:
+        if not isinstance(end.code, int | None):
+            raise
+        return end.code or 0
     except ValueError as error:
         say(str(error))
-        raise SystemExit(2) from None
+        return 2
     except (RuntimeError, OSError) as error:
-        say(str(error))
-        raise SystemExit(1) from None
+        say(str(error) if _is_somewhere() else "the current folder does not exist any more")
+        return 1
     except Exception as error:  # of a library, or a fault of ours
         if TRACEBACK in os.environ:
             raise
@@ -198,7 +214,16 @@ def main() -> None:
         where = f"{last.filename}:{last.lineno}"
         what = one_line(f"{type(error).__name__}: {error}")
         say(f"{what} (at {where}; with {TRACEBACK}=1 in the environment all of it is shown)")
-        raise SystemExit(1) from None
+        return 1
+    return 0
+
+
+def _is_somewhere() -> bool:
+    """Returns whether the current folder exists."""
+    try:
+        return bool(os.getcwd())
+    except FileNotFoundError:
+        return False
 
 
 def _train_one(config: object) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from vitcli import complete
 from vitcli.cli_jobs import say, stoppable
-from vitcli.cli_options import Outputs, Planned
+from vitcli.cli_options import Outputs, Planned, expanded
 from vitcli.output import console
 
 if TYPE_CHECKING:
@@ -117,7 +117,8 @@ def export(
     study: Planned,
     outputs: Outputs = Path("outputs"),
     out: Annotated[
-        Path | None, typer.Option(help="The archive to write; else NAME.tar.gz here.")
+        Path | None,
+        typer.Option(callback=expanded, help="The archive to write; else NAME.tar.gz here."),
     ] = None,
 ) -> None:
     """Write a study into one file, to be opened elsewhere. Its runs are in it without weights."""

@@ -9,6 +9,12 @@ import typer
 
 from vitcli import complete
 
+
+def expanded(given: Path | None) -> Path | None:
+    """Returns the path with a person's home for `~`: of `--outputs=~/x`, shells leave it."""
+    return None if given is None else given.expanduser()
+
+
 RAW = {"ignore_unknown_options": True}
 Overrides = Annotated[
     list[str] | None,
@@ -32,8 +38,9 @@ Planned = Annotated[
         help="A study's name (pos-emb), or its folder's.", autocompletion=complete.planned
     ),
 ]
-Outputs = Annotated[Path, typer.Option(help="Where runs and studies are kept.")]
+Outputs = Annotated[Path, typer.Option(callback=expanded, help="Where runs and studies are kept.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]
 ConfigDir = Annotated[
-    Path | None, typer.Option(help="Your own configs: model/, study/, ... beside ours.")
+    Path | None,
+    typer.Option(callback=expanded, help="Your own configs: model/, study/, ... beside ours."),
 ]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vitcli.cli_options import Json, Overrides, Source
+from vitcli.cli_options import Json, Overrides, Source, expanded
 from vitcli.output import answer, console
 
 
@@ -27,7 +27,9 @@ def check_data(overrides: Overrides = None, as_json: Json = False) -> None:
 
 def show_data(
     overrides: Overrides = None,
-    out: Annotated[Path, typer.Option(help="The PNG to write.")] = Path("sheet.png"),
+    out: Annotated[Path, typer.Option(callback=expanded, help="The PNG to write.")] = Path(
+        "sheet.png"
+    ),
 ) -> None:
     """Write a contact sheet: images as the model sees them, augmented, then for validation."""
     from vitcli.compose import compose
@@ -85,7 +87,9 @@ def show_bench(
 
 def new_study(
     name: Annotated[str, typer.Argument(help="The study's name, such as my-depth.")],
-    config_dir: Annotated[Path, typer.Option(help="Your own configs.")] = Path("my_conf"),
+    config_dir: Annotated[Path, typer.Option(callback=expanded, help="Your own configs.")] = Path(
+        "my_conf"
+    ),
 ) -> None:
     """Write a study of your own, small and commented. It runs as it is."""
     from vitcli.study.new import write_study

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from vitcli.files import conf_dir
 from vitcli.rules import validate, validate_fields
 from vitcli.with_hydra import (
     ALONE,
+    apply,
     check_config_dir,
+    check_stays,
     composed,
     one_line_errors,
     parsed,
@@ -26,6 +29,7 @@ from vitcli.with_hydra import (
 )
 from vitcli.words import as_typed
 
+_LONE_NULL = re.compile(r"(?<=[=,(])\s*null\s*(?=[,)]|$)")
 _DURATIONS = ("train.steps", "train.epochs", "train.images")
 
 
@@ -45,54 +49,49 @@ def compose(
     """
     change = _last_change(config_dir)
     groups = _groups(config_dir, change)
-    made = [parsed(override) for override in _prepared(as_typed(overrides), groups)]
-    single = [o for o in made if o.key_or_group not in groups and _is_plain(o)]
-    rest = tuple(o.input_line for o in made if o not in single)
+    words = as_typed(overrides)
+    refuse_hydra(words)
+    made = [parsed(word) for word in _prepared(words, groups)]
+    chosen = [o for o in made if o.key_or_group in groups or o.is_sweep_override()]
     with ALONE, one_line_errors(config_dir):
-        whole, typed = _whole(rest, config_dir, change)
-        config: RunConfig = _copied(typed)
-        _set(config, whole, {o.key_or_group: o.value() for o in single})
+        whole = _whole(tuple(o.input_line for o in chosen), config_dir, change)
+        config = _changed(whole, [o for o in made if o not in chosen])
     check(config)
     return config
 
 
-def _copied(node: Any) -> Any:
-    """Returns a copy of a config; copy.deepcopy takes 30 times as long."""
-    own = {f.name: getattr(node, f.name) for f in fields(node)}
-    return replace(
-        node, **{k: _copied(v) if is_dataclass(v) else copy.copy(v) for k, v in own.items()}
-    )
+def refuse_hydra(overrides: Sequence[str]) -> None:
+    """Raises ValueError for the first override of Hydra's own settings, which no config has."""
+    for word in overrides:
+        if re.match(r"[+~]*hydra[./@=]", word):
+            raise ValueError(f"{word}: a setting of Hydra's own, of the commands train and ablate")
 
 
-def _set(config: RunConfig, whole: Any, values: Mapping[str, Any]) -> None:
-    """Sets single keys of groups, as Hydra itself does after its groups.
+def _changed(whole: Any, overrides: Sequence[Any]) -> RunConfig:
+    """Returns a config with single keys set one after the other, as Hydra does after its groups.
 
     Args:
-        config: what is changed; only the groups that have the keys are made anew.
-        whole: the same, as Hydra composed it; it knows the types, and stays as it is.
-        values: by dotted key.
+        whole: what Hydra composed; it stays as it is, and what refers to other keys still does.
+        overrides: of Hydra's, none of which chooses an option of a group.
     """
     from omegaconf import OmegaConf
 
-    part = OmegaConf.masked_copy(whole, list({key.partition(".")[0]: None for key in values}))
-    for key, value in values.items():
-        OmegaConf.update(part, key, value, merge=True)
-    for group, changed in part.items():
-        setattr(config, str(group), OmegaConf.to_object(changed))
+    copied = copy.deepcopy(whole)
+    apply(overrides, copied)
+    config: Any = OmegaConf.to_object(copied)
+    assert isinstance(config, RunConfig)
+    return config
 
 
 @lru_cache(maxsize=128)
-def _whole(
-    overrides: tuple[str, ...], config_dir: Path | None, last_change: int
-) -> tuple[Any, RunConfig]:
+def _whole(overrides: tuple[str, ...], config_dir: Path | None, last_change: int) -> Any:
     """Returns what Hydra composes: it takes 0.1 s, and the cells of a study share their groups."""
-    from omegaconf import OmegaConf, open_dict
+    from omegaconf import open_dict
 
     whole = composed("config", overrides, config_dir)
     with open_dict(whole):
         del whole["hydra"]
-    config: Any = OmegaConf.to_object(whole)
-    return whole, config
+    return whole
 
 
 def _last_change(config_dir: Path | None) -> int:
@@ -107,15 +106,6 @@ def _last_change(config_dir: Path | None) -> int:
             elif entry.name.endswith(".yaml"):
                 latest = max(latest, entry.stat().st_mtime_ns)
     return latest
-
-
-def _is_plain(override: Any) -> bool:
-    """Returns whether it sets one key of a group, `group.key=value`."""
-    if "." not in override.key_or_group:
-        return False
-    hydra = override.key_or_group.split(".")[0] == "hydra"
-    added = override.is_add() or override.is_force_add() or override.is_delete()
-    return not (hydra or added or override.is_sweep_override() or override.package is not None)
 
 
 def to_config(whole: Any) -> RunConfig:
@@ -137,15 +127,15 @@ def override(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
     """
     from omegaconf import OmegaConf
 
-    made = [parsed(word) for word in prepare(as_typed(overrides))]
+    words = as_typed(overrides)
+    refuse_hydra(words)
+    made = [parsed(word) for word in prepare(words)]
     for each in made:
-        if not _is_plain(each):
-            line = each.input_line
+        key, line = each.key_or_group, each.input_line
+        if "." not in key or not line.startswith(f"{key}=") or each.is_sweep_override():
             raise ValueError(f"{line}: give single keys here, such as model.num_heads=8")
-    changed: RunConfig = _copied(config)
     with ALONE, one_line_errors():
-        values = {each.key_or_group: each.value() for each in made}
-        _set(changed, OmegaConf.structured(config), values)
+        changed = _changed(OmegaConf.structured(config), made)
     validate_fields(changed)
     return changed
 
@@ -160,21 +150,28 @@ def hydra_main(argv: Sequence[str], job: Callable[[RunConfig], None]) -> None:
     config_dir = config_dir_of(flags)
     many = bool({"-m", "--multirun"} & set(flags))
     overrides = prepare(as_typed(overrides, sweeps=many), config_dir)
-    home, errors = os.getpid(), list[Exception]()
+    home, errors, done = os.getpid(), list[Exception](), 0
 
     def task(whole: Any) -> None:
+        nonlocal done
         try:
+            check_stays()
             job(to_config(whole))
+            done += 1
         except Exception as error:
-            if os.getpid() != home:
-                raise  # in a launcher's worker: Hydra brings it home
-            errors.append(error)  # raised, Hydra would print a line of its own and drop later jobs
+            if os.getpid() == home:
+                errors.append(error)  # raised, Hydra would print a line and drop later jobs
+            elif isinstance(error, ValueError):  # in a launcher's worker: other jobs may have run
+                raise RuntimeError(str(error)) from None
+            else:
+                raise
 
     with one_line_errors(config_dir):
         words = ["--", *overrides] if overrides else []
         run_hydra("config", ["vitcli train", *flags, *words], task)
-    if len(errors) > 1:
-        raise RuntimeError(f"{len(errors)} jobs failed; the first: {errors[0]}")
+    if errors and len(errors) + done > 1:
+        count = f"{len(errors)} of {len(errors) + done} jobs failed"
+        raise RuntimeError(f"{count}; the first: {errors[0]}")
     if errors:
         raise errors[0]
 
@@ -199,6 +196,8 @@ def _prepared(overrides: Sequence[str], groups: Mapping[str, list[str]]) -> list
             if override.is_delete():
                 raise ValueError(f"{line}: no key can be taken away, only set")
             line = _enumerated(override, groups)
+        if key == "experiment":
+            line = _LONE_NULL.sub("[]", line)  # none of the options, as Hydra takes it
         if key in groups:
             _check_options(key, parsed(line), groups[key])
         if key in _DURATIONS and override.value() is not None:
@@ -234,6 +233,12 @@ def _enumerated(override: Any, groups: Mapping[str, list[str]]) -> str:
     return str(line)
 
 
+def linked(config_dir: Path | None) -> bool:
+    """Returns whether a user's config has a value that refers to other keys; none of ours has."""
+    paths = sorted(config_dir.glob("*/*.yaml")) if config_dir else []
+    return any(b"${" in path.read_bytes() for path in paths if path.parent.name != "study")
+
+
 def known_keys(config_dir: Path | None = None) -> list[str]:
     """Returns all that an override can set: the keys of a config, and the groups."""
     return [*_keys_of_a_run(), *_groups(config_dir, _last_change(config_dir))]
@@ -243,8 +248,6 @@ def _check_options(group: str, override: Any, options: list[str]) -> None:
     values = override.sweep_iterator() if override.is_sweep_override() else [override.value()]
     for value in values:
         for option in value if isinstance(value, list) else [value]:
-            if option is None and group == "experiment":
-                continue
             if str(option) not in options:
                 listing = f": choose from {', '.join(options)}"
                 raise ValueError(f"{group}={option}{listing}{nearest(str(option), options)}")

@@ -12,9 +12,10 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 FORMAT = 1  # of our files; one that this vitcli would read wrongly has a higher number
+LARGEST = 1e100  # of a number in a file: sums of its squares are numbers too
 _LONGEST = 230  # bytes of 255: a temporary name is longer
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _TEMPORARY = re.compile(r"\..+\.\d+")  # a name, the process that writes
@@ -92,17 +93,34 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any, durable: bool = False) -> None:
-    """Writes `value` as JSON to `path`, replacing it at once. Raises ValueError on NaN."""
+    """Writes `value` as JSON to `path`, replacing it at once. Raises ValueError on NaN.
+
+    Half a character, as in the name of a file that is not UTF-8, becomes a question mark.
+    """
     text = json.dumps(value, indent=2, allow_nan=False) + "\n"
-    write_bytes(path, text.encode(), durable)
+    if "\\ud" in text:
+        text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    write_bytes(path, text.encode(errors="replace"), durable)
 
 
 def read_json(path: Path) -> Any:
-    """Returns the value in the JSON file. Raises ValueError, naming the file, if it is not JSON."""
+    """Returns the value in the JSON file. Raises ValueError, naming the file, if it is not JSON.
+
+    Half a character, as `\\ud800` is, can't be written anywhere, so it is refused here.
+    """
     try:
-        return json.loads(path.read_bytes())
+        text = path.read_bytes().decode("utf-8-sig")
+        value = json.loads(text)
+        if "\\ud" in text.lower():
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not valid JSON ({error})") from error
+
+
+def is_number(value: Any, least: float = -LARGEST) -> TypeGuard[float]:
+    """Returns whether a value of a file is a number that can be reckoned with: finite, not huge."""
+    return type(value) in (int, float) and least <= value <= LARGEST
 
 
 def write_record(path: Path, value: Mapping[str, Any], durable: bool = False) -> None:

@@ -13,7 +13,7 @@ import yaml
 from vitcli.compose import to_config
 from vitcli.config import RunConfig
 from vitcli.files import FORMAT, check_format, write_text
-from vitcli.identity import flat, is_free
+from vitcli.identity import flat, is_free, run_id
 from vitcli.with_hydra import one_line_errors, read_yaml
 
 _WORD = re.compile(r"[A-Za-z_][\w/.-]*")
@@ -39,6 +39,14 @@ def read_config(path: Path) -> RunConfig:
         return to_config(made)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def read_own(folder: Path) -> RunConfig:
+    """Returns the config of the run in `folder`. Raises ValueError if it is another run's."""
+    config = read_config(folder / "config.yaml")
+    if run_id(config) != folder.name:
+        raise ValueError(f"{folder / 'config.yaml'}: it is the config of {run_id(config)}")
+    return config
 
 
 def read_settings(path: Path) -> dict[str, Any]:

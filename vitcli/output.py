@@ -5,6 +5,7 @@ For people by rich, for programs as one JSON object.
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import math
@@ -20,32 +21,40 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
+_NARROWEST = 20  # columns in which a table can be read
 FORMAT = 1  # of the answers; a key that goes, or means something else, makes it 2
 
 
 class Lenient:
-    """A text stream that goes on after its reader has gone: `| head`, a terminal that closes."""
+    """A text stream that goes on after its reader has gone: `| head`, a terminal that closes.
+
+    Attributes:
+        lost: why else something was not written, as where a disk is full.
+    """
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
+        self.lost: OSError | None = None
 
     def write(self, text: str) -> int:
         """Writes the text, or drops it; returns its length."""
         try:
             self._stream.write(text)
-        except OSError:
-            self._drop()
+        except OSError as error:
+            self._drop(error)
         return len(text)
 
     def flush(self) -> None:
         """Writes what is held back, or drops it."""
         try:
             self._stream.flush()
-        except OSError:
-            self._drop()
+        except OSError as error:
+            self._drop(error)
 
-    def _drop(self) -> None:
+    def _drop(self, error: OSError) -> None:
         """Sends all that follows nowhere, what is held back and Python's own last flush too."""
+        if error.errno != errno.EPIPE:
+            self.lost = self.lost or error
         with suppress(OSError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self._stream.fileno())
@@ -53,6 +62,15 @@ class Lenient:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+def lost_output() -> str:
+    """Returns why not all of the standard output was written, empty if it was or nobody reads."""
+    if not isinstance(sys.stdout, Lenient):
+        return ""
+    sys.stdout.flush()
+    lost = sys.stdout.lost
+    return f"not all of the output was written: {lost.strerror}" if lost else ""
 
 
 def console(whole_lines: bool = False) -> Console:
@@ -66,6 +84,8 @@ def console(whole_lines: bool = False) -> Console:
     from rich.console import Console
 
     made = Console(markup=False, emoji=False)
+    if made.width < _NARROWEST:  # COLUMNS=0, or no terminal's
+        made.width = 80
     if whole_lines and not made.is_terminal:
         made.width = 1000
     return made

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vitcli.files import one_line, read_record
+from vitcli.files import LARGEST, is_number, one_line, read_record
 from vitcli.status import read_status
 
+_STEPS = 1 << 63  # how many can be drawn
 _NUMBERS = ("params", "train_flops", "wall_s", "train_s")
 
 
@@ -32,9 +33,9 @@ class Run:
     status: Mapping[str, Any] = field(default_factory=dict)  # of one without a result
 
     def value(self, metric: str) -> float:
-        """Returns the metric, NaN where the run has no finite number of that name."""
-        found = self.metrics.get(metric)
-        return float(found) if isinstance(found, int | float) and math.isfinite(found) else math.nan
+        """Returns the metric, NaN where the run has no number of that name, or no finite one."""
+        found: Any = self.metrics.get(metric)
+        return float(found) if is_number(found) else math.nan
 
     def lacks(self, metric: str) -> str | None:
         """Returns why the run has no value of the metric, None if it has one."""
@@ -42,7 +43,9 @@ class Run:
             return self.said
         if not math.isnan(self.value(metric)):
             return None
-        return f"{metric} is {self.metrics[metric]}" if metric in self.metrics else f"no {metric}"
+        if metric not in self.metrics:
+            return f"no {metric}"
+        return f"{metric} is {self.metrics[metric]!s:.40}"
 
     @property
     def said(self) -> str:
@@ -52,7 +55,8 @@ class Run:
     @property
     def failed(self) -> bool:
         """Returns whether it ended without a result, or gives a number that is not finite."""
-        broken = any(isinstance(v, float) and not math.isfinite(v) for v in self.metrics.values())
+        numbers = [value for value in self.metrics.values() if type(value) in (int, float)]
+        broken = not all(map(is_number, numbers))
         return self.state in ("failed", "lost", "unreadable") or broken
 
 
@@ -80,20 +84,16 @@ def read_log(folder: Path) -> Iterator[dict[str, Any]]:
             record = json.loads(line)
         except (ValueError, RecursionError):  # cut off by a crash
             continue
-        if isinstance(record, dict) and type(record.get("step")) is int:
+        step = record.get("step") if isinstance(record, dict) else None
+        if type(step) is int and 0 <= step < _STEPS:
             yield record
 
 
 def read_losses(run_id: str, runs_dir: Path) -> list[tuple[int, float]]:
     """Returns (step, training loss) of a run's log, rising; nothing where there is none."""
-    found = []
-    for record in read_log(runs_dir / run_id):
-        try:
-            found.append((record["step"], float(record["loss"])))
-        # Null, as all steps were left out; no number of ours.
-        except (ValueError, KeyError, TypeError, OverflowError):
-            continue
-    return found
+    log = ((record["step"], record.get("loss")) for record in read_log(runs_dir / run_id))
+    # Null, as all steps were left out; no number of ours.
+    return [(step, float(loss)) for step, loss in log if is_number(loss)]
 
 
 def _unfinished(run_id: str, folder: Path) -> Run:
@@ -108,19 +108,19 @@ def _unfinished(run_id: str, folder: Path) -> Run:
 def _mapping(result: dict[str, Any], key: str) -> dict[str, Any]:
     value = result.get(key, {} if key == "env" else None)
     if not isinstance(value, dict):
-        raise ValueError(f"result.json: {key} is {value!r}, not a mapping")
+        raise ValueError(f"result.json: {key} is {value!r:.40}, not a mapping")
     return value
 
 
 def _number(result: dict[str, Any], key: str) -> Any:
     value = result.get(key)
-    if value is not None and type(value) not in (int, float):
-        raise ValueError(f"result.json: {key} is {value!r}, not a number")
+    if value is not None and not is_number(value, 0):
+        raise ValueError(f"result.json: {key} is {value!r:.40}, not a number from 0 to {LARGEST:g}")
     return value
 
 
 def _lines(result: dict[str, Any], key: str) -> tuple[str, ...]:
     value = result.get(key, [])
     if not isinstance(value, list) or not all(isinstance(line, str) for line in value):
-        raise ValueError(f"result.json: {key} is {value!r}, not a list of lines")
+        raise ValueError(f"result.json: {key} is {value!r:.40}, not a list of lines")
     return tuple(value)

@@ -12,8 +12,7 @@ from typing import Any
 from vitcli.analysis.intervals import t_quantile
 from vitcli.config import RunConfig
 from vitcli.files import read_record
-from vitcli.frozen import read_config
-from vitcli.identity import run_id
+from vitcli.frozen import read_own
 from vitcli.machine import cores
 from vitcli.records import read_losses
 from vitcli.siblings import siblings
@@ -78,9 +77,7 @@ def again(folder: Path, outputs: Path) -> RunConfig:
     Raises:
         ValueError: it has no result, or its config is not the one that its name stands for.
     """
-    config = read_config(folder / "config.yaml")
-    if run_id(config) != folder.name:
-        raise ValueError(f"{folder / 'config.yaml'}: it is the config of {run_id(config)}")
+    config = read_own(folder)
     if not (folder / "result.json").exists():
         raise ValueError(
             f"{folder}: no result to compare with; finish it by `vitcli ablate` or `train`"

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from vitcli.choices import nearest
+from vitcli.choices import SCALES, choose, nearest
 from vitcli.earlier import in_words_of_now
 from vitcli.files import named, one_line, read_record
 
@@ -195,7 +195,9 @@ class Study:
     def from_plan(cls, path: Path) -> Study:
         """Returns the study of a plan.json. Raises ValueError, naming the file and the key."""
         try:
-            return _typed(read_record(path))
+            found = _typed(read_record(path))
+            _check_planned(found)
+            return found
         except ValueError as error:
             why = " ".join(str(error).split()).removeprefix(f"{path}: ")
             raise ValueError(f"{path}: {why} (`vitcli ablate` writes it anew)") from None
@@ -241,6 +243,17 @@ _WORDS = {  # pydantic's kinds of errors that have better words
     "dataclass_type": "must be a mapping",
     "dict_type": "must be a mapping",
 }
+
+
+def _check_planned(study: Study) -> None:
+    """Raises ValueError for what in a plan leads to nothing: a scale, a row, a column."""
+    choose("scale", study.scale, SCALES)
+    for cell in study.cells:
+        choose("cells.row", cell.row, study.rows)
+        choose("cells.column", cell.column, study.columns)
+    for claim in study.claims:
+        if study.scale not in (claim.at_least or claim.within or {}):
+            raise ValueError(f"scale={study.scale}: claim {claim.id} has no size for it")
 
 
 def _typed(written: Any) -> Study:

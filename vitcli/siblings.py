@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from vitcli.config import RunConfig
-from vitcli.frozen import read_config
+from vitcli.frozen import read_config, read_own
 from vitcli.identity import run_id
 from vitcli.records import Run, read_run
 
@@ -17,20 +17,23 @@ def siblings(folder: Path) -> dict[int, Run]:
     A study's seed draws the data anew as well, and that of a source; `vitcli train seed=1` does
     not. Runs of the one kind are not mixed with runs of the other: there may be both, and then the
     larger group is taken.
+
+    Raises:
+        ValueError: its config.yaml is damaged, or was edited, to be another run's.
     """
-    runs, own = folder.parent, read_config(folder / "config.yaml")
+    runs, own = folder.parent, read_own(folder)
     start = folder.name.partition("-from-")[0] if own.finetune.weights else _named(folder)
     drawn: dict[int, Run] = {}
     same: dict[int, Run] = {}
     for other in sorted(runs.glob(f"{start}*")):
         try:
-            its = read_config(other / "config.yaml")
+            its = read_own(other)
             if _seedless(its, runs) == _seedless(own, runs):
                 if its.data.seed - its.seed == own.data.seed - own.seed:
                     drawn[its.seed] = read_run(other.name, runs)
                 if its.data.seed == own.data.seed:
                     same[its.seed] = read_run(other.name, runs)
-        except (ValueError, OSError):  # damaged, or no run
+        except (ValueError, OSError):  # damaged, edited, or no run
             continue
     return max(drawn, same, key=len) | {own.seed: read_run(folder.name, runs)}
 

@@ -11,15 +11,14 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from vitcli.files import read_record, sweep, write_record
+from vitcli.files import is_number, read_record, sweep, write_record
 from vitcli.locks import NoLocks, Taken, held, is_held
 
 BEAT_SECONDS = 2.0
 _LOST_AFTER_SECONDS = 60.0  # without a beat, of another machine's process
-_OPTIONAL = {  # what else is read of a status
-    "host": str, "pid": int, "beat": float | int, "step": int, "num_steps": int,
-    "train_seconds": float | int, "error": str, "note": str,
-}  # fmt: skip
+# What else is read of a status: texts, and numbers with their least.
+_TEXTS = ("host", "error", "note")
+_NUMBERS = {"pid": 0, "beat": 0, "step": 0, "num_steps": 1, "train_seconds": 0, "images_per_s": 0}
 
 
 class Status:
@@ -74,17 +73,22 @@ def read_status(folder: Path) -> dict[str, Any]:
     its file is damaged; then there is an `error`. The next start of the run writes another.
     """
     path = folder / "status.json"
-    if not path.exists():
-        return {"state": "planned"}
     try:
+        if not path.exists():
+            return {"state": "planned"}
         status = read_record(path)
-        for key, kind in [("state", str), *((k, kind | None) for k, kind in _OPTIONAL.items())]:
-            if not isinstance(status.get(key), kind):
-                raise ValueError(f"{path}: {key} is {status.get(key)!r}")
+        for key, value in status.items():
+            lacks = key in _TEXTS and not isinstance(value, str | None)
+            if lacks or (key in _NUMBERS and not is_number(value, _NUMBERS[key])):
+                raise ValueError(f"{path}: {key} is {value!r:.40}")
+        if not isinstance(status.get("state"), str):
+            raise ValueError(f"{path}: state is {status.get('state')!r:.40}")
         if status["state"] == "running" and not _alive(folder, status):
             status["state"] = "lost"
-    except (KeyError, TypeError, OverflowError) as error:  # of one that is running
+    except KeyError as error:  # of one that is running
         return {"state": "unreadable", "error": f"{path}: not the status of a run ({error})"}
+    except OSError as error:
+        return {"state": "unreadable", "error": f"{path}: {error.strerror}"}
     except ValueError as error:
         return {"state": "unreadable", "error": str(error)}
     return status
@@ -146,8 +150,11 @@ def by_whom(status: Mapping[str, Any]) -> str:
 
 
 def _alive(folder: Path, status: dict[str, Any]) -> bool:
-    """Returns whether the run's process lives: here by its lock, elsewhere by its beat."""
-    beats: bool = time.time() - status["beat"] < _LOST_AFTER_SECONDS
+    """Returns whether the run's process lives: here by its lock, elsewhere by its beat.
+
+    Clocks differ, but a beat that is more than a minute ahead is none.
+    """
+    beats: bool = abs(time.time() - status["beat"]) < _LOST_AFTER_SECONDS
     if status["host"] != socket.gethostname():
         return beats
     try:

@@ -59,6 +59,19 @@ def composed(name: str, overrides: Sequence[str], config_dir: Path | None = None
             base.version_base = before
 
 
+def apply(overrides: Sequence[Any], config: Any) -> None:
+    """Sets keys of a composed config, as Hydra does; the overrides are none of its groups.
+
+    Raises:
+        HydraException, OmegaConfBaseException: see `one_line_errors`.
+    """
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+    from omegaconf import OmegaConf
+
+    OmegaConf.set_struct(config, True)
+    ConfigLoaderImpl._apply_overrides_to_config(list(overrides), config)
+
+
 def _loader(config_dir: Path | None) -> Any:
     """Returns what loads configs of conf/, a user's folder after it, and of no other program's."""
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -80,6 +93,17 @@ def _loader(config_dir: Path | None) -> Any:
     schemas: Any = loader.repository.get_schema_source()
     schemas.store = store
     return loader
+
+
+def check_stays() -> None:
+    """Raises ValueError if Hydra runs this job in another folder, where nobody looks for its files.
+
+    Paths are of the folder that a command is called in, and runs have folders of their own.
+    """
+    from hydra.core.hydra_config import HydraConfig
+
+    if HydraConfig.get().job.chdir:
+        raise ValueError("hydra.job.chdir=true: a run is not moved, `outputs` says where it goes")
 
 
 def run_hydra(name: str, argv: Sequence[str], task: Callable[[Any], None]) -> None:
@@ -151,13 +175,27 @@ def read_yaml(path: Path, ours: bool = False) -> Any:
     """
     from omegaconf._utils import get_yaml_loader
 
-    fast = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        value = yaml.load(path.read_bytes(), Loader=fast if ours else get_yaml_loader())
+        value = yaml.load(path.read_bytes(), Loader=_fast_loader() if ours else get_yaml_loader())
         json.dumps(value, default=str)  # raises on what holds itself
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
     return value
+
+
+@cache
+def _fast_loader() -> Any:
+    """Returns PyYAML's loader in C that refuses a key which is there twice."""
+    fast: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+    class Loader(fast):  # type: ignore[misc]
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            keys = [key.value for key, _ in node.value if isinstance(key.value, str)]
+            if twice := [key for key in keys if keys.count(key) > 1]:
+                raise yaml.YAMLError(f"the key {twice[0]} is there twice")
+            return super().construct_mapping(node, deep)
+
+    return Loader
 
 
 @contextmanager

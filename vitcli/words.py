@@ -15,7 +15,9 @@ from functools import cache
 from vitcli.argv import quoted
 from vitcli.config import RunConfig
 
-_SWEEPS = ("glob(", "choice(", "range(", "sort(", "shuffle(", "tag(")  # of Hydra, with -m
+_OTHER_SWEEPS = ("glob(", "range(", "sort(", "shuffle(", "tag(")  # of Hydra, besides choice()
+_QUOTED = re.compile(r"""\s*(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")\s*""", re.DOTALL)
+_NEVER_EMPTY = ("outputs", "data.root")  # `outputs=$UNSET` would be the current folder
 _WHOLE = ("int", "int | None", "list[int]", "dict[str, list[int]]")
 _NUMBER = re.compile(r"(?<![\w.])[+-]?\d[\d_]*(\.\d*)?([eE][+-]?\d+)?(?![\w.])")
 _LIST = re.compile(r"\[([^\[\]]+)\]")
@@ -30,8 +32,18 @@ def as_typed(overrides: Sequence[str], sweeps: bool = False) -> list[str]:
     Args:
         overrides: `key=value`, of any key.
         sweeps: with -m, commas part the values of several runs.
+    Raises:
+        ValueError: what is no text, or an empty folder.
     """
+    check_texts(overrides)
     return [_typed(word, sweeps) for word in overrides]
+
+
+def check_texts(overrides: Sequence[object]) -> None:
+    """Raises ValueError for the first override that is no text, as a list of them is not."""
+    for word in overrides:
+        if not isinstance(word, str):
+            raise ValueError(f"{word!r}: each setting is a text of its own, such as 'model=b'")
 
 
 def _typed(word: str, sweeps: bool) -> str:
@@ -43,13 +55,38 @@ def _typed(word: str, sweeps: bool) -> str:
         return f"{key}={whole_numbers(value)}"
     if kind == "texts":
         return word if set(value) & {"'", '"', "$"} else f"{key}={_LIST.sub(_quoted_each, value)}"
-    if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
-        home = value[1:-1].startswith("~")
-        return f"{key}={value[0]}{os.path.expanduser(value[1:-1])}{value[0]}" if home else word
-    several = sweeps and ("," in value or value.startswith(_SWEEPS))
-    if several or "${" in value or value in ("", "null"):
-        return word
-    return f"{key}={quoted(os.path.expanduser(value))}"
+    if key.lstrip("+") in _NEVER_EMPTY and value in ("", "''", '""'):
+        raise ValueError(f"{word}: it is empty, name a folder")
+    if not sweeps or value.startswith(_OTHER_SWEEPS):
+        return f"{key}={value if sweeps else _text(value)}"
+    if value.startswith("choice(") and value.endswith(")"):
+        value = value.removeprefix("choice(")[:-1]
+    return f"{key}={','.join(map(_text, _parted(value)))}"
+
+
+def _text(value: str) -> str:
+    """Returns one value of a text field, quoted; `null` and what refers to other keys is not."""
+    if value in ("", "null") or "${" in value:
+        return value
+    if _QUOTED.fullmatch(value):
+        inner = value.strip()
+        return f"{inner[0]}{os.path.expanduser(inner[1:-1])}{inner[0]}"
+    return quoted(os.path.expanduser(value))
+
+
+def _parted(values: str) -> list[str]:
+    """Returns what commas part, but not those in quotes and brackets."""
+    found, depth, at = [""], 0, 0
+    while at < len(values):
+        whole = _QUOTED.match(values, at) if not found[-1].strip() else None
+        sign = whole[0] if whole else values[at]
+        at += len(sign)
+        depth = max(0, depth + (sign in "([{") - (sign in ")]}"))
+        if sign == "," and not depth:
+            found.append("")
+        else:
+            found[-1] += sign
+    return [each.strip() for each in found]
 
 
 def _quoted_each(found: re.Match[str]) -> str:

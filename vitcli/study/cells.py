@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from vitcli.compose import compose
+from vitcli.compose import compose, linked
 from vitcli.config import FinetuneConfig, RunConfig, under_new_head
 from vitcli.identity import NOT_IDENTITY, run_id
 from vitcli.rules import validate
@@ -48,19 +48,23 @@ def compose_cells(
         study: at its scale, with its seeds.
         scale: the file's.
         overrides: the user's; none that `refuse` refuses.
+    Raises:
+        ValueError: in one line that names the cell.
     """
     below, below_source = _layers(study, scale, overrides)
     made: dict[tuple[str, ...], RunConfig] = {}
+    refers = linked(config_dir)
 
     def run_of(seed: int, *layers: Sequence[str]) -> RunConfig:
         words = _laid(*layers)
+        if refers or any("${" in word for word in words):  # maybe to the seed
+            words += (f"seed={seed}", f"data.seed={seed}")
         if words not in made:
             made[words] = compose(words, config_dir)
         config = made[words]
         return replace(config, seed=seed, data=replace(config.data, seed=seed))
 
-    found = Composed()
-    for cell in study.cells:
+    def add(cell: Cell) -> None:
         axes = (study.rows[cell.row], study.columns[cell.column])
         planned = replace(cell, runs={}, scratch={})
         for seed in study.seeds:
@@ -76,6 +80,13 @@ def compose_cells(
             planned.runs[str(seed)] = run_id(config)
             found.configs[run_id(config)] = config
         found.cells.append(planned)
+
+    found = Composed()
+    for cell in study.cells:
+        try:
+            add(cell)
+        except ValueError as error:
+            raise ValueError(f"cell {cell.id}: {error}") from None
     return found
 
 

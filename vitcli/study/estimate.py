@@ -23,7 +23,7 @@ from vitcli.perf import train_flops
 from vitcli.progress import duration
 from vitcli.study.board import rows
 from vitcli.study.launch import at_once, missing
-from vitcli.study.plan import SPEED, Plan
+from vitcli.study.plan import IN_PLACE, SPEED, Plan
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ def shown(found: Estimate) -> Group:
         to_go = "?" if cell.seconds is None else duration(cell.seconds)
         counts = (str(cell.runs), str(cell.done))
         table.add_row(cell.cell, f"{cell.parameters:,}", size, *needs, *counts, to_go)
-    lines = [study.setting]
+    lines = [study.setting, *([study.methods[IN_PLACE]] if IN_PLACE in study.methods else [])]
     if found.processes:
         lines.append(f"memory: of each process, with {found.processes} a run; known for ViTs only")
     lines.append(f"{found.runs_to_go} of {len(found.plan.configs)} runs to go")

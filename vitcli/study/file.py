@@ -11,11 +11,16 @@ from vitcli import paper
 from vitcli.analysis.axes import AXES
 from vitcli.catalog import studies
 from vitcli.choices import SCALES, choose, nearest
-from vitcli.compose import prepare
+from vitcli.compose import prepare, refuse_hydra
 from vitcli.schema import Axis, Cell, Study
 from vitcli.with_hydra import check_config_dir, read_yaml
 from vitcli.words import as_typed
 
+_SEEDS = 1 << 63  # how many there are: torch keeps one in a signed number of 64 bits
+_OF_ALL = ("outputs", "tracker")  # where a study goes
+# What planning writes into a study, and into its cells.
+_PLANNED = ("name", "scale", "overrides", "setting", "methods", "metrics", "sources")
+_PLANNED_OF_CELL = ("runs", "scratch", "settings")
 OF_SOURCE = ("model", "pos_emb", "stem")  # what a fine-tuned run has from its source
 
 
@@ -68,8 +73,8 @@ def check_seeds(seeds: object) -> None:
     """Raises ValueError unless it is a list of different seeds, at least one."""
     if not isinstance(seeds, list) or not seeds or len(set(map(str, seeds))) < len(seeds):
         raise ValueError(f"seeds={seeds}: a list of different seeds, at least one")
-    if any(type(seed) is not int or seed < 0 for seed in seeds):
-        raise ValueError(f"seeds={seeds}: whole numbers of at least 0")
+    if any(type(seed) is not int or not 0 <= seed < _SEEDS for seed in seeds):
+        raise ValueError(f"seeds={seeds}: whole numbers of at least 0, below 2^63")
 
 
 def key_of(override: str) -> str:
@@ -86,7 +91,20 @@ def _load(path: Path) -> dict[str, Any]:
     for key, text in _texts(loaded, ""):
         if "${" in text:
             raise ValueError(f"{key}={text}: only overrides and sources may refer to other keys")
+    _refuse_planned(loaded)
     return {str(key): value for key, value in _named(loaded).items()}
+
+
+def _refuse_planned(written: dict[str, Any]) -> None:
+    """Raises ValueError for the first key of a study's file that planning would write over."""
+    scales = written.get("scales")
+    every = [written, *(scales.values() if isinstance(scales, dict) else ())]
+    listed = [of.get("cells") for of in every if isinstance(of, dict)]
+    cells = [cell for each in listed if isinstance(each, list) for cell in each]
+    for given, planned in ((written, _PLANNED), *((cell, _PLANNED_OF_CELL) for cell in cells)):
+        for key in planned if isinstance(given, dict) else ():
+            if given.get(key) is not None:
+                raise ValueError(f"{key}={given[key]!r}: planning fills it in, leave it out")
 
 
 def _named(written: dict[str, Any]) -> dict[str, Any]:
@@ -196,7 +214,11 @@ def _check_at_scale(study: Study, file: Study, config_dir: Path | None) -> None:
     if study.source is None and sources:
         raise ValueError(f"source={sources}: only in a study with a `source` of its own")
     every = dict.fromkeys([*cells, *sources, *(study.source or [])])
+    refuse_hydra(list(every))
     prepare(as_typed(list(every)), config_dir)
+    for override in (o for entry in entries for o in entry.overrides):
+        if key_of(override) in _OF_ALL:
+            raise ValueError(f"{override}: the same for all runs, give it to `vitcli ablate`")
     for override in [*cells, *sources]:
         if key_of(override) in ("finetune.source", "finetune.weights"):
             raise ValueError(f"{override}: a study fine-tunes only the runs of its own `source`")

@@ -20,13 +20,16 @@ from vitcli.sets import named, words
 _FIRST, _EACH = "{downstream}", "{each}"
 
 
-def filled(study: Study, cell: RunConfig, source: RunConfig | None) -> Study:
+def filled(
+    study: Study, cell: RunConfig, source: RunConfig | None, overrides: Sequence[str] = ()
+) -> Study:
     """Returns the study with its data's names in texts and metrics, by the first of its cells.
 
-    The metric's own table, and tables of what is not measured, are left out.
+    The metric's own table is left out, and tables of what is not measured where a placeholder or
+    the user's settings are the reason.
 
     Raises:
-        ValueError: the cells do not measure the study's metric, or a claim's.
+        ValueError: the cells do not measure the study's metric, a claim's, or a table's.
     """
     sets, there = cell.evals.sets, metrics_of(cell)
     names = {"{data}": named(cell.data), "{upstream}": named((source or cell).data)}
@@ -47,10 +50,23 @@ def filled(study: Study, cell: RunConfig, source: RunConfig | None) -> Study:
     evals = cell.evals
     asked = f"evals.downstream={evals.downstream or 'null'}, evals.shots={evals.shots}, "
     asked += f"evals.shifts={evals.shifts}"
-    for name in [metric, *(name for claim in found.claims for name in _metrics(claim))]:
+    of_claims = (name for claim in found.claims for name in _metrics(claim))
+    wanted = [("metric", name) for name in (metric, *of_claims)]
+    if not any(word.startswith(("evals", "data")) for word in overrides):
+        wanted += [("tables", name) for name in study.tables if "{" not in name]
+    for key, name in wanted:
         if name not in there:
-            raise ValueError(f"metric={name}: no run measures it ({asked}){nearest(name, there)}")
+            raise ValueError(f"{key}={name}: no run measures it ({asked}){nearest(name, there)}")
     return found
+
+
+def replaced(study: Study, cell: RunConfig) -> str:
+    """Returns what the upstream metric stands for in these cells, in words; empty: for nothing."""
+    every = [study.metric, *(name for claim in study.claims for name in _metrics(claim))]
+    there = dict.fromkeys(name for name in every if _FIRST in name)
+    if cell.evals.sets or not there:
+        return ""
+    return f"{UPSTREAM} stands for {', '.join(there)}: there is no few-shot set"
 
 
 def _metrics(claim: Claim) -> list[str]:

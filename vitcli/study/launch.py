@@ -26,6 +26,7 @@ from vitcli.with_hydra import one_line_errors, run_hydra
 
 _log = logging.getLogger(__name__)
 _EXTRAS = {"ray": "ray", "submitit_local": "cluster", "submitit_slurm": "cluster"}
+_CHDIR = re.compile(r"\+*hydra\.job\.chdir=(?!false$)")
 _RAY_CPUS = "hydra.launcher.ray.remote.num_cpus"  # of a run
 
 
@@ -45,6 +46,8 @@ def launch(plan: Plan, hydra_overrides: Sequence[str] = (), detach: bool = False
     """
     launcher = _launcher(hydra_overrides)
     _check_installed(launcher)
+    if moved := [o for o in hydra_overrides if _CHDIR.match(o)]:
+        raise ValueError(f"{moved[0]}: a run is not moved, `outputs` says where it goes")
     check_installed(plan.tracker)
     on_slurm = launcher in slurm.LAUNCHERS
     if detach and not on_slurm:

@@ -16,17 +16,18 @@ from vitcli.files import is_name, read_record, write_record
 from vitcli.frozen import check_frozen, write_config
 from vitcli.notify import KEY as NOTIFY
 from vitcli.perf import train_flops
-from vitcli.schema import Study
+from vitcli.schema import Scale, Study
 from vitcli.sets import images
 from vitcli.study.cells import Composed, compose_cells, refuse
 from vitcli.study.describe import methods, setting, with_settings
 from vitcli.study.file import check_seeds, file_of, key_of, read_study
-from vitcli.study.fill import filled
+from vitcli.study.fill import filled, replaced
 from vitcli.trackers.follow import keep_group
 from vitcli.words import whole_numbers
 
 SETTINGS = ("scale", "seeds")
 SPEED = "flops_per_second"  # a setting of `vitcli plan` alone
+IN_PLACE = "In place of another metric"  # of the methods
 _PLACES = ("outputs=", "tracker=")  # where a study goes: it is the same study elsewhere
 
 
@@ -72,9 +73,10 @@ def make_plan(name: str, overrides: Sequence[str] = (), config_dir: Path | None 
     refuse(study, rest)
     added = _untransferred(rest)
     study = _within_the_set(study, rest)
-    composed = compose_cells(study, file.scales[study.scale], [*rest, *added], config_dir)
-    study = _described(study, composed, [*overrides, *added])
+    composed = _composed(study, file.scales[study.scale], [*rest, *added], config_dir)
+    _check_together(composed)
     try:
+        study = _described(study, composed, [*overrides, *added])
         check_claims(study, _flops(composed))
     except ValueError as error:
         raise ValueError(f"{file_of(name)}: {error}") from None
@@ -131,17 +133,45 @@ def newest(name: str, outputs: Path) -> Path:
     raise ValueError(f"no plan of '{name}': {there}{nearest(name, known)}")
 
 
+def _composed(
+    study: Study, scale: Scale, overrides: Sequence[str], config_dir: Path | None
+) -> Composed:
+    """Returns all runs of the study. Raises ValueError, naming the file if the mistake is its."""
+    try:
+        return compose_cells(study, scale, overrides, config_dir)
+    except ValueError as error:
+        why = str(error)
+    try:
+        compose_cells(study, scale, [], config_dir)
+    except ValueError as error:
+        if str(error) == why:  # without the user's overrides, too
+            why = f"{file_of(study.name)}: {why}"
+    raise ValueError(why)
+
+
+def _check_together(composed: Composed) -> None:
+    """Raises ValueError unless all runs go to one place."""
+    configs = [*composed.sources.values(), *composed.configs.values()]
+    for key in ("outputs", "tracker"):
+        if len(there := dict.fromkeys(getattr(config, key) for config in configs)) > 1:
+            raise ValueError(f"{key}={', '.join(there)}: the same for all runs of a study")
+
+
 def _described(study: Study, composed: Composed, overrides: Sequence[str]) -> Study:
     """Returns the study with all that planning fills in."""
     cells = with_settings(composed)
     sources = list(composed.sources.values())
-    found = filled(study, composed.first(cells[0]), sources[0] if sources else None)
+    first = composed.first(cells[0])
+    found = filled(study, first, sources[0] if sources else None, overrides)
+    said = methods(composed, cells, study.seeds)
+    if in_place := replaced(study, first):
+        said = {IN_PLACE: in_place, **said}
     return replace(
         found,
         cells=cells,
         overrides=[o for o in overrides if not o.startswith(_PLACES)],
         setting=setting(composed),
-        methods=methods(composed, cells, study.seeds),
+        methods=said,
         sources=composed.names,
     )
 
