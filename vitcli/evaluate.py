@@ -120,8 +120,8 @@ def _by_name(
             else f"the data's order, {some(classes)}"
         )
         return checkpoint, [
-            f"the checkpoint does not name its classes: taken in {order} (data.class_map=FILE names "
-            "them)"
+            f"the checkpoint does not name its classes: taken in {order} "
+            "(data.class_map=FILE names them)"
         ]
     if classes is None:  # numbers: they are the names
         classes = [str(number) for number in range(len(own))]
