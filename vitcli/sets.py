@@ -49,7 +49,7 @@ def words(name: str) -> str:
     return _WORDS.get(name, name)
 
 
-def images(name: str) -> tuple[int | None, int | None]:
+def published(name: str) -> tuple[int | None, int | None]:
     """Returns how many images for training and validation a set has; None: only its files tell."""
     return _SIZES.get(name, (None, None))
 

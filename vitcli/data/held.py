@@ -21,7 +21,7 @@ from vitcli.data.counter import bits, integers
 from vitcli.data.download import fetch
 from vitcli.data.source import Batch, DataSource, Part
 from vitcli.data.subsets import balanced_order
-from vitcli.sets import images
+from vitcli.sets import published
 
 _log = logging.getLogger(__name__)
 READERS: dict[str, Any] = {
@@ -89,11 +89,11 @@ class Held(DataSource):
         batch, to hold fewer bytes.
         """
         pixels, labels, num_classes = _files(config, train)
-        if len(labels) != (published := images(config.name)[not train]):
+        if len(labels) != (usual := published(config.name)[not train]):
             part = "training" if train else "validation"
             self._notes.append(
                 f"{config.name} in data.root={config.root} has {len(labels):,} {part} images, "
-                f"not the {published:,} of the published set"
+                f"not the {usual:,} of the published set"
             )
             _log.warning("%s", self._notes[-1])
         if train and most is not None and most > len(labels):

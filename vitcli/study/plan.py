@@ -17,7 +17,7 @@ from vitcli.frozen import check_frozen, write_config
 from vitcli.notify import KEY as NOTIFY
 from vitcli.perf import train_flops
 from vitcli.schema import Scale, Study
-from vitcli.sets import images
+from vitcli.sets import published
 from vitcli.study.cells import Composed, compose_cells, refuse
 from vitcli.study.describe import methods, setting, with_settings
 from vitcli.study.file import check_seeds, file_of, key_of, read_study
@@ -197,7 +197,7 @@ def _within_the_set(study: Study, overrides: Sequence[str]) -> Study:
     of_source = study.source is not None  # then columns say what the sources are trained on
     key, part = ("source.data", "source") if of_source else ("data", "overrides")
     name = {key_of(o): o.partition("=")[2] for o in overrides}.get(key, "")
-    there, columns, said = images(name)[0], dict(study.columns), list[str]()
+    there, columns, said = published(name)[0], dict(study.columns), list[str]()
     if there is None:
         return study
     for column, axis in study.columns.items():
