@@ -89,7 +89,7 @@ def test_what_is_no_setting_is_one_line(call: Callable[[], object], said: str) -
 def test_numbers_of_numpy_are_whole_numbers() -> None:
     import torch
 
-    for size in (np.int64(16), (np.int32(16), 16), [16, np.uint8(16)]):
+    for size in (np.int64(16), (np.int32(16), 16), [16, np.uint8(16)], np.array([16, 16])):
         model = vitcli.create_model("model=pico", img_size=size, num_classes=np.int64(7))
         assert model(torch.zeros(1, 3, 16, 16)).shape == (1, 7)
 

@@ -297,13 +297,24 @@ def test_a_table_that_only_the_user_s_settings_do_without_is_left_out() -> None:
     assert study.tables == ["shift/4/error", "shift/1/invariance"]
 
 
+def test_a_table_that_one_row_alone_measures_is_kept(own: Callable[..., Path]) -> None:
+    few = ["evals=fewshot", "evals.downstream=[digits]"]
+    rows = {"one": {"label": "1"}, "two": {"label": "2", "overrides": few}}
+    folder = own(
+        rows=rows,
+        tables=["fewshot/digits/5shot"],
+        scales={"laptop": {"overrides": ["evals=upstream"]}},
+    )
+    assert make_plan("own-depth", [], folder).study.tables == ["fewshot/digits/5shot"]
+
+
 def test_a_metric_that_takes_another_s_place_is_said(
     own: Callable[..., Path], vitcli: Callable[..., Ended]
 ) -> None:
     folder = own(
         metric="fewshot/{downstream}/5shot", scales={"laptop": {"overrides": ["evals=upstream"]}}
     )
-    said = "val/top1 stands for fewshot/{downstream}/5shot: there is no few-shot set"
+    said = "val/top1 is judged in place of few-shot top-1: there is no few-shot set"
     planned = vitcli("plan", "own-depth", "--config-dir", str(folder))
     assert said in " ".join(planned.out.split())
     methods = make_plan("own-depth", [], folder).study.methods

@@ -119,11 +119,14 @@ def results(study: str, outputs: str | Path = "outputs") -> Runs:
 
 def _pair(img_size: int | Sequence[int]) -> tuple[int, int]:
     """Returns height and width. Raises ValueError: no whole numbers of pixels, or not two."""
-    if not isinstance(img_size, Sequence):
-        img_size = (img_size, img_size)
-    if isinstance(img_size, str) or len(img_size) != 2:
+    given: Any = img_size
+    try:
+        sides = tuple(given)
+    except TypeError:  # one number
+        sides = (given, given)
+    if isinstance(img_size, str) or len(sides) != 2:
         raise ValueError(f"img_size={img_size!r}: a side in pixels, or (height, width)")
-    return _whole("img_size", img_size[0]), _whole("img_size", img_size[1])
+    return _whole("img_size", sides[0]), _whole("img_size", sides[1])
 
 
 def _whole(key: str, given: Any) -> int:

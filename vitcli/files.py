@@ -109,7 +109,8 @@ def read_json(path: Path) -> Any:
     Half a character, as `\\ud800` is, can't be written anywhere, so it is refused here.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        data = path.read_bytes()
+        text = data.decode(json.detect_encoding(data))  # UTF-16 too, as PowerShell's > writes
         value = json.loads(text)
         if "\\ud" in text.lower():
             json.dumps(value, ensure_ascii=False).encode()

@@ -154,7 +154,7 @@ def test_numbers_are_no_classes_where_training_lists_them(stream: bool, tmp_path
     rows(tmp_path / "set", "validation", [1, 0])
     own = {"path": str(tmp_path / "set"), "root": str(tmp_path), "num_classes": None}
     config = DataConfig(name="hfds", stream=stream, **own)
-    said = r"\[a, b\] and by number" if stream else r"label is 1, not the name of one of the 2"
+    said = r"\[a, b\] and by number; save both with" if stream else "label is 1, not the name of"
     with pytest.raises(ValueError, match=said):
         build_data(config, torch.device("cpu"))
 
@@ -182,8 +182,19 @@ def test_files_with_other_columns_are_refused(tmp_path: Path) -> None:
     rows(tmp_path / "set", "validation", [0, 1])
     other = datasets.Dataset.from_dict({"label": [0, 1]})
     other.to_parquet(tmp_path / "set" / "train-1.parquet")
-    with pytest.raises(ValueError, match=r"train-1\.parquet has the columns \['label'\], but"):
+    with pytest.raises(ValueError, match=r"train-1\.parquet: data\.columns=.*: it has label$"):
         opened("hfds", tmp_path / "set")
+
+
+def test_columns_that_are_not_read_may_differ(tmp_path: Path) -> None:
+    rows(tmp_path / "set", "train", [0, 1])
+    rows(tmp_path / "set", "validation", [0, 1])
+    first = datasets.Dataset.from_parquet(
+        str(tmp_path / "set" / "train-0.parquet"), cache_dir=str(tmp_path)
+    )
+    first.to_parquet(tmp_path / "set" / "train-1.parquet")
+    first.add_column("caption", ["x", "y"]).to_parquet(tmp_path / "set" / "train-0.parquet")
+    assert opened("hfds", tmp_path / "set").train_size == 4
 
 
 def test_caches_and_unfinished_downloads_are_left_out_and_said(tmp_path: Path) -> None:

@@ -105,6 +105,11 @@ def test_a_class_called_train_is_a_class(tmp_path: Path) -> None:
     assert opened(tmp_path / "vehicles").classes == ["boat", "car", "train"]
 
 
+def test_classes_of_usual_names_of_parts_are_classes(tmp_path: Path) -> None:
+    photos(tmp_path, {"valid": 4, "invalid": 4})
+    assert opened(tmp_path).classes == ["invalid", "valid"]
+
+
 @pytest.mark.parametrize("second", ["val", "validation"])
 def test_a_part_for_validation_that_is_there_is_not_overlooked(second: str, tmp_path: Path) -> None:
     photos(tmp_path / "train")

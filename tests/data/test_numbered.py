@@ -16,6 +16,11 @@ from vitcli.data.numbered import check_numbers
         ["train-00000-of-00001-a1b2c3d4e5f60718.parquet"],
         ["a/train/0000.parquet", "a/train/0001.parquet"],
         [f"train-{day}.tar" for day in (20261128, 20261129)],
+        ["train/7c3a9e11.parquet", "train/7c3a9e33.parquet"],  # hashes
+        [
+            f"train/part-0000{i}-0a1b2c3d-0000-4000-8000-0a1b2c3d4e5f-c000.snappy.parquet"
+            for i in (0, 2)
+        ],  # of Spark: numbers of its own
     ],
 )
 def test_what_is_whole_needs_no_word(files: list[str]) -> None:
@@ -39,7 +44,7 @@ def test_missing_numbers_are_said(files: list[str], said: str) -> None:
 
 def test_several_names_of_one_split_are_said() -> None:
     assert check_numbers("here: train", ["train2014-0.tar", "train2017-0.tar", "train.tar"]) == [
-        "here: train: taken together: train2014-*.tar, train2017-*.tar, train.tar"
+        "here: train: taken together: train2014-*.tar, train2017-*.tar, 1 files without a number"
     ]
 
 

@@ -93,7 +93,7 @@ def _parts(path: Path, config: DataConfig) -> tuple[list[str], list[str]]:
     parts = [train] if config.val_share is not None else [train, val]
     if config.val_share is not None:
         for name in seconds(config):
-            if (path / name).is_dir():
+            if _has_folders(path / name):  # without any, it is a class called so
                 refuse_second(config, f"{name}/")
     if config.val_share is not None and usual and not _has_folders(path / train):
         return [""], [f"{shown(str(path))}: no {train}/<class>/: its own folders are the classes"]

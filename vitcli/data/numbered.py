@@ -12,6 +12,7 @@ from vitcli.data.names import some
 
 # train-00001-of-00004, perhaps with a hash; what comes before the number may have others.
 _NUMBER = re.compile(r"(.*?)(\d+)(?:[-_.]of[-_.](\d+)(?:[-_.][0-9a-f]{8,})?)?", re.DOTALL)
+_HASH = re.compile(r"(?=.*[a-f])[0-9a-f]{8,}")
 _MOST = 10
 
 
@@ -25,12 +26,13 @@ def check_numbers(where: str, files: Sequence[str]) -> list[str]:
         ValueError: a number is there twice, or there are two sets: 0-of-2 beside 0-of-3.
     """
     by_name: dict[str, dict[int, str]] = defaultdict(dict)
+    others = 0
     totals: dict[str, set[str | None]] = defaultdict(set)
     for file in files:
         path = Path(file)
         found = _NUMBER.fullmatch(path.stem)
-        if found is None:
-            by_name[file] = {}
+        if found is None or _HASH.fullmatch(path.stem):
+            others += 1
             continue
         name = str(path.parent / f"{found[1]}*{path.suffix}")
         other = by_name[name].setdefault(int(found[2]), file)
@@ -42,8 +44,9 @@ def check_numbers(where: str, files: Sequence[str]) -> list[str]:
                 f"{where} has files of two sets, {files[0]} and {file}: keep one of the sets"
             )
     notes = []
-    if len(by_name) > 1:
-        notes.append(f"{where}: taken together: {some([*by_name])}")
+    names = [*by_name, *([f"{others:,} files without a number"] if others else [])]
+    if len(names) > 1:
+        notes.append(f"{where}: taken together: {some(names)}")
     for name, numbers in by_name.items():
         total = next(iter(totals[name]), None)
         missing = _missing(numbers, None if total is None else int(total))
@@ -59,8 +62,6 @@ def check_numbers(where: str, files: Sequence[str]) -> list[str]:
 
 def _missing(numbers: dict[int, str], total: int | None) -> Iterator[int]:
     """Yields the numbers that are not there, of `total` if that is known, counted from 0 or 1."""
-    if not numbers:
-        return iter(())
     if total is None:
         every = range(min(numbers), max(numbers) + 1)
     else:

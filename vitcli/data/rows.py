@@ -74,7 +74,7 @@ def open_rows(config: DataConfig, part: Part) -> Any:
             f"data.config_name={config.config_name}: of a set of the Hub, and {path} is a folder"
         )
     files = split_files(config, split)[0] if _has_files(path) else []
-    check_alike(files)
+    check_alike(files, config.columns)
     try:
         found = _load(config, split, files)
     except Exception as error:  # all kinds, of datasets, pyarrow and the network
@@ -205,12 +205,12 @@ def split_files(config: DataConfig, split: str) -> tuple[list[Path], list[str]]:
     return [folder / file for file in own], notes
 
 
-def check_alike(files: list[Path]) -> None:
-    """Raises ValueError: a file is damaged, or has not the columns or classes of the first one.
+def check_alike(files: list[Path], columns: list[str]) -> None:
+    """Raises ValueError: a file is damaged, lacks one of the columns, or lists other classes.
 
-    `datasets` would read its numbers as the first one's classes.
+    `datasets` would read its numbers as the first file's classes.
     """
-    first: tuple[list[str], dict[str, Any]] | None = None
+    first: dict[str, Any] | None = None
     for file in files:
         if kind(file.name) not in _SCHEMAS:
             return
@@ -219,18 +219,16 @@ def check_alike(files: list[Path]) -> None:
             features = _datasets().Features.from_arrow_schema(schema)
         except Exception as error:  # all kinds, of datasets and pyarrow
             raise ValueError(f"{file}: {first_line(error)}") from None
-        columns = sorted(features)
-        classes = {name: names for name in columns if (names := _names(features[name]))}
-        first = first or (columns, classes)
-        for what, ours, theirs in zip(
-            ("columns", "classes"), (columns, classes), first, strict=True
-        ):
-            if ours != theirs:
-                raise ValueError(f"{file} has the {what} {ours}, but {files[0].name} has {theirs}")
-
-
-def _names(feature: Any) -> list[str] | None:
-    return getattr(feature, "names", None)
+        if not set(columns) <= set(features):
+            raise ValueError(f"{file}: data.columns={columns}: it has {', '.join(features)}")
+        classes = {name: getattr(features[name], "names", None) for name in columns}
+        first = first or classes
+        if classes != first:
+            ours, theirs = (found[columns[1]] for found in (classes, first))
+            raise ValueError(
+                f"{file} has the classes {ours}, but {files[0].name} has {theirs}: save them with "
+                "the same"
+            )
 
 
 def _parquet_schema(file: Path) -> Any:

@@ -59,12 +59,11 @@ class Streamed(Decoding):
         if named not in (None, self.num_classes):
             raise self._error("num_classes", self.num_classes, f"has {named}")
         if val.classes != train.classes:
+            named = train.classes is not None and val.classes is not None
             ours, theirs = (_listed(stream.classes) for stream in (train, val))
-            raise self._error(
-                "splits",
-                config.splits,
-                f"has the classes {ours} and {theirs}; data.stream=false takes them by name",
-            )
+            cure = "data.stream=false takes them by name" if named else "save both with the names"
+            what = f"has the classes {ours} and {theirs}; {cure}"
+            raise self._error("splits", config.splits, what)
 
     def notes(self) -> list[str]:
         """Returns what was left out or assumed so far, a line each."""

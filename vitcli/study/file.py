@@ -104,7 +104,8 @@ def _refuse_planned(written: dict[str, Any]) -> None:
     for given, planned in ((written, _PLANNED), *((cell, _PLANNED_OF_CELL) for cell in cells)):
         for key in planned if isinstance(given, dict) else ():
             if given.get(key) is not None:
-                raise ValueError(f"{key}={given[key]!r}: planning fills it in, leave it out")
+                other = "; write it under scales.SCALE.overrides" * (key == "overrides")
+                raise ValueError(f"{key}={given[key]!r}: planning fills it in, leave it out{other}")
 
 
 def _named(written: dict[str, Any]) -> dict[str, Any]:

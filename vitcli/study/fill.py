@@ -7,7 +7,7 @@ one of them. Without a few-shot set, the upstream metric stands for one of {down
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from vitcli.analysis.axes import UPSTREAM
@@ -21,7 +21,10 @@ _FIRST, _EACH = "{downstream}", "{each}"
 
 
 def filled(
-    study: Study, cell: RunConfig, source: RunConfig | None, overrides: Sequence[str] = ()
+    study: Study,
+    cells: Iterable[RunConfig],
+    source: RunConfig | None,
+    overrides: Sequence[str] = (),
 ) -> Study:
     """Returns the study with its data's names in texts and metrics, by the first of its cells.
 
@@ -31,7 +34,9 @@ def filled(
     Raises:
         ValueError: the cells do not measure the study's metric, a claim's, or a table's.
     """
-    sets, there = cell.evals.sets, metrics_of(cell)
+    every = list(cells)
+    cell, sets = every[0], every[0].evals.sets
+    there = {name: metric for each in reversed(every) for name, metric in metrics_of(each).items()}
     names = {"{data}": named(cell.data), "{upstream}": named((source or cell).data)}
     names[_FIRST] = sets[0] if sets else ""
     in_words = {key: words(name) for key, name in names.items()}
@@ -63,10 +68,9 @@ def filled(
 def replaced(study: Study, cell: RunConfig) -> str:
     """Returns what the upstream metric stands for in these cells, in words; empty: for nothing."""
     every = [study.metric, *(name for claim in study.claims for name in _metrics(claim))]
-    there = dict.fromkeys(name for name in every if _FIRST in name)
-    if cell.evals.sets or not there:
+    if cell.evals.sets or not any(_FIRST in name for name in every):
         return ""
-    return f"{UPSTREAM} stands for {', '.join(there)}: there is no few-shot set"
+    return f"{UPSTREAM} is judged in place of few-shot top-1: there is no few-shot set"
 
 
 def _metrics(claim: Claim) -> list[str]:

@@ -161,10 +161,10 @@ def _described(study: Study, composed: Composed, overrides: Sequence[str]) -> St
     """Returns the study with all that planning fills in."""
     cells = with_settings(composed)
     sources = list(composed.sources.values())
-    first = composed.first(cells[0])
-    found = filled(study, first, sources[0] if sources else None, overrides)
+    firsts = [composed.first(cell) for cell in cells]
+    found = filled(study, firsts, sources[0] if sources else None, overrides)
     said = methods(composed, cells, study.seeds)
-    if in_place := replaced(study, first):
+    if in_place := replaced(study, firsts[0]):
         said = {IN_PLACE: in_place, **said}
     return replace(
         found,

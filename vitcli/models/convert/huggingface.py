@@ -76,6 +76,7 @@ def _classes(config: dict[str, Any]) -> Any:
     if not isinstance(named, dict) or set(named) != {str(i) for i in range(len(named))}:
         return named
     names = [named[str(i)] for i in range(len(named))]
+    names = [str(name) if type(name) is int else name for name in names]
     return None if names == [f"LABEL_{i}" for i in range(len(names))] else names
 
 
