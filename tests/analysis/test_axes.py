@@ -61,6 +61,24 @@ def test_contrasts_over_flops_are_of_the_frontier() -> None:
     assert by_flops.decisive.effect == pytest.approx((mean[3] - mean[1]) / (X[3] - X[1]))
 
 
+@pytest.mark.parametrize(
+    ("picks", "left", "level"),
+    [
+        (DIP, "4.25e+11", ""),
+        (DIP[::-1], "2.25e+11, 4.25e+11, 2.55e+12", ": so the row is level"),
+        (np.sort(DIP), None, ""),
+    ],
+)
+def test_what_is_not_the_best_at_its_compute_is_said(
+    picks: np.ndarray, left: str | None, level: str
+) -> None:
+    more = {"metrics": {"val/top1": {"vit": picks + NOISE}}, "places": FLOPS}
+    tested = claim("slope", ["vit"], at_least=0.003)
+    (verdict,) = judge(results({"vit": DIP + NOISE}, tested, x="train_flops", **more))
+    said = f"VIT is taken without {left}, as what costs less validates better upstream{level}."
+    assert [n for n in verdict.notes if "without" in n] == ([] if left is None else [said])
+
+
 def test_a_row_that_ends_level_has_a_last_slope_of_0() -> None:
     falling = np.array([0.3, 0.6, 0.58, 0.5]) + NOISE
     (verdict,) = judge(

@@ -74,7 +74,7 @@ def best_at(x: Array, picks: Array) -> tuple[list[Array], Array]:
     """
     doubtful = itertools.islice(_doubtful(clearly_below(picks), (0,)), MOST + 1)
     found = [_lines(x, kept) for kept in doubtful]
-    return found, _lines(x, _frontier(picks.mean(axis=0)))
+    return found, _lines(x, frontier(picks.mean(axis=0)))
 
 
 def clearly_below(picks: Array) -> Array:
@@ -98,7 +98,8 @@ def _doubtful(below: Array, kept: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
     yield kept
 
 
-def _frontier(means: Array) -> list[int]:
+def frontier(means: Array) -> list[int]:
+    """Returns the points that validate better than all cheaper ones, of means in order of x."""
     kept = [0]
     for point in range(1, len(means)):
         if means[point] > means[kept[-1]]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from vitcli.analysis import curves
+from vitcli.analysis.axes import frontier
 from vitcli.analysis.curves import Series, Unformed
 from vitcli.analysis.estimators import Arm
 from vitcli.analysis.intervals import t_quantile
@@ -19,17 +20,36 @@ _LEVEL = 0.95
 
 def notes(results: Results, claim: Claim) -> list[str]:
     """Returns further sentences on a claim, none for most kinds."""
-    if claim.of not in NOTES:
-        return []
-    found = []
+    found: dict[str, None] = {}
     for index, pair in enumerate(claim.pairs):
         try:
             arms, cells = arms_of(results, claim, pair)
-            note = NOTES[claim.of](results, claim, index, arms, cells)
+            of_kind = NOTES.get(claim.of, _nothing)(results, claim, index, arms, cells)
         except Unformed:
             continue
-        found += [note] if note else []
-    return found
+        found |= dict.fromkeys(filter(None, [of_kind, *_left_out(results, pair, arms, cells)]))
+    return list(found)
+
+
+def _nothing(*_: object) -> None:
+    """Says nothing: most kinds of contrast have no note of their own."""
+
+
+def _left_out(
+    results: Results, pair: Sequence[str], arms: list[Arm], cells: list[list[Cell]]
+) -> Iterator[str]:
+    """Yields which columns of each row are never the best at their compute."""
+    for name, arm, of in zip(pair, arms, cells, strict=True):
+        if not arm.best_at or arm.picks is None or not len(arm.picks):
+            continue
+        kept = frontier(arm.picks.mean(axis=0))
+        worse = [results.study.columns[of[i].column].label for i in range(len(of)) if i not in kept]
+        if worse:
+            level = ": so the row is level" if kept == [0] else ""
+            yield (
+                f"{results.study.rows[name].label} is taken without {', '.join(worse)}, as what "
+                f"costs less validates better upstream{level}."
+            )
 
 
 def _crossing(
