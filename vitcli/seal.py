@@ -11,8 +11,8 @@ import zipfile
 import zlib
 from pathlib import Path
 
-# A flipped bit may say that an entry is compressed (zlib.error), in an unknown way
-# (NotImplementedError), or encrypted (RuntimeError).
+# What zipfile raises for a flipped bit, by which an entry is said to be compressed (zlib.error), in
+# an unknown way (NotImplementedError), or encrypted (RuntimeError): damage, like the others.
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError)
 BLANK = "00000000"  # in the record until the file is sealed
 _SEAL = re.compile(rb'\\"crc32\\": \\"([0-9a-f]{8})\\"')  # JSON in the header's JSON

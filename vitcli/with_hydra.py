@@ -188,6 +188,7 @@ def _fast_loader() -> Any:
     """Returns PyYAML's loader in C that refuses a key which is there twice."""
     fast: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
+    # The class is known when this runs only: PyYAML may have been built without C.
     class Loader(fast):  # type: ignore[misc]
         def construct_mapping(self, node: Any, deep: bool = False) -> Any:
             keys = [key.value for key, _ in node.value if isinstance(key.value, str)]

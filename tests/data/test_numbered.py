@@ -64,5 +64,6 @@ def test_two_sets_are_refused() -> None:
     files = ["train-00000-of-00001.parquet", "train-00001-of-00002.parquet"]
     with pytest.raises(ValueError, match=f"files of two sets, {files[0]} and {files[1]}"):
         check_numbers("here: train", files)
-    with pytest.raises(ValueError, match="files of two sets"):
-        check_numbers("here: train", ["train-0.parquet", "train-1-of-2.parquet"])
+    files = ["other.parquet", "train-0.parquet", "train-1-of-2.parquet"]
+    with pytest.raises(ValueError, match=f"files of two sets, {files[1]} and {files[2]}: keep one"):
+        check_numbers("here: train", files)

@@ -40,9 +40,8 @@ def check_numbers(where: str, files: Sequence[str]) -> list[str]:
             raise ValueError(f"{where} has {other} and {file}, of one number: keep one of them")
         totals[name].add(found[3] and str(int(found[3])))
         if len(totals[name]) > 1:
-            raise ValueError(
-                f"{where} has files of two sets, {files[0]} and {file}: keep one of the sets"
-            )
+            one = next(iter(by_name[name].values()))
+            raise ValueError(f"{where} has files of two sets, {one} and {file}: keep one set")
     notes = []
     names = [*by_name, *([f"{others:,} files without a number"] if others else [])]
     if len(names) > 1:

@@ -139,7 +139,7 @@ def _datasets() -> Any:
 def first_line(error: Exception) -> str:
     """Returns what an error says: of one that only tells of another, what that one says."""
     said = str(error.__cause__ or error).strip().splitlines()
-    if said and "config" in said[0].lower():  # of a set of several: the next line lists them
+    if said and said[0].startswith("Config name is missing"):  # the next line lists them
         return f"{' '.join(said[:2])} (data.config_name=NAME)"
     return said[0] if said else type(error).__name__
 
