@@ -376,7 +376,7 @@ def test_of_a_sample_s_images_the_first_is_taken_and_its_labels_agree(tmp_path: 
         (b"-1", "0.jpg: its class is -1, which means that it is hidden"),
         (b"cat", "0.jpg: its class is 'cat', a name: 1 of 2 labels are names, the others numbers"),
         (b"\xff", "0.cls: 'utf-8' codec can't decode"),
-        (b"cat\n0.9", r"0.cls: 'cat\\\\n0.9' is no class: it has control characters"),
+        (b"cat\n0.9", r"0.cls: 'cat\\n0.9' is no class: it has control characters"),
     ],
 )
 def test_classes_in_shards_that_are_none(label: bytes, said: str, tmp_path: Path) -> None:

@@ -209,7 +209,7 @@ def _label(tar: tarfile.TarFile, member: tarfile.TarInfo, suffix: str) -> Any:
         text = file.read().decode("utf-8-sig").strip()
         if suffix == "cls":
             if shown(text) != text:
-                raise ValueError(f"{shown(text)!r} is no class: it has control characters")
+                raise ValueError(f"{text!r} is no class: it has control characters")
             whole = re.fullmatch(r"[-+]?\d+", text)
             return int(text) if whole else float(text) if _NUMBER.fullmatch(text) else text
         found = json.loads(text)
