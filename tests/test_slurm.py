@@ -74,10 +74,14 @@ def requeue(folder: Path, job: str) -> None:
 
 
 def limit(folder: Path, job: str) -> None:
-    """Warns the job of its limit twice: legs of a few steps, shorter than checkpoint.every."""
+    """Warns the job of its limit twice: legs of a few steps, shorter than checkpoint.every.
+
+    The signal goes straight to the process. A controller that is busy with a requeue held
+    `scancel` until the run had finished.
+    """
     for _ in range(2):
         wait_for(lambda: folder in jobs(folder.parent.parent))
-        slurm("scancel", "--signal=USR2", job)
+        os.kill(read_status(folder)["pid"], signal.SIGUSR2)
         wait_for(lambda: read_status(folder)["state"] != "running")
 
 
