@@ -68,7 +68,7 @@ def test_on_another_machine_the_seeds_decide(tiny: list[str], tmp_path: Path) ->
     values = [0.5, 0.52, 0.54, 0.56]
     for folder, value in zip(folders, values, strict=True):
         edit(folder, "val/top1", value)
-    found = {seed: run.value("val/top1") for seed, run in siblings(folders[0]).items()}
+    found = {seed: run.value("val/top1") for (seed, _), run in siblings(folders[0]).items()}
     assert found == dict(enumerate(values))
     half = stats.t.ppf(0.975, 3) * statistics.stdev(values) * math.sqrt(1.25)
     new = tmp_path / "again" / folders[0].name
@@ -109,7 +109,7 @@ def test_elsewhere_without_seeds_nothing_is_decided() -> None:
 
 
 def ids(folder: Path) -> dict[int, str]:
-    return {seed: run.id for seed, run in siblings(folder).items()}
+    return {seed: run.id for (seed, _), run in siblings(folder).items()}
 
 
 def test_siblings_differ_in_the_seed_alone(tiny: list[str]) -> None:
@@ -185,6 +185,20 @@ def test_compare(
         edited.write_text(text)
 
 
+def test_only_runs_of_the_same_data_are_paired(tiny: list[str]) -> None:
+    """A study's seed draws the data anew, that of `vitcli train` does not."""
+    few = [*tiny, "train.steps=1"]
+    a, b = (
+        [
+            run(compose([*few, f"seed={s}", f"data.seed={s * moves}", lr]), quiet=True).folder
+            for s in range(3)
+        ]
+        for moves, lr in ((1, "recipe.lr=0.001"), (0, "recipe.lr=0.004"))
+    )
+    (top1,) = (each for each in metrics(a[1], b[2]) if each.metric == "val/top1")
+    assert (top1.seeds, top1.n, top1.interval) == ((3, 3), 1, None)  # seed 0 is on data 0 in both
+
+
 @pytest.mark.slow
 def test_a_study_there_and_back(
     tiny: list[str], vitcli: Callable[..., Ended], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -237,6 +251,9 @@ def test_archives_of_strangers(tmp_path: Path, vitcli: Callable[..., Ended]) -> 
         ended = vitcli("report", str(archive), "--outputs", str(elsewhere))
         assert (ended.code, len(ended.err.splitlines())) == (2, 1), ended.err
         assert said in ended.err
+        assert ended.err.startswith(f"vitcli: {archive}: ")
+        assert ".opening-" not in ended.err
+        assert "`vitcli ablate` writes it anew" not in ended.err
     link = packed({"studies/x/plan.json": b""}, tmp_path / "e.tar.gz", tarfile.SYMTYPE)
     assert "0 plans" in vitcli("report", str(link), "--outputs", str(elsewhere)).err
     assert [path for path in elsewhere.rglob("*") if path.is_file()] == []

@@ -18,7 +18,7 @@ from transformers import ViTForImageClassification
 
 from vitcli.compose import compose
 from vitcli.config import DataConfig
-from vitcli.evaluate import _by_name
+from vitcli.evaluate import _by_name, _same_classes
 from vitcli.models.convert import Checkpoint, read, write
 
 NAMES = ["1", "10", "2", "B", "a"]  # in torchvision's order
@@ -112,8 +112,8 @@ def test_a_head_meets_data_that_number_their_classes() -> None:
     assert said[0].startswith("the data number their classes: taken in the head's order, cat, dog ")
     assert _by_name(replace(named, classes=["0", "1"]), None, run.data)[1] == []
     own = replace(named, classes=None)
-    assert _by_name(own, None, run.data)[1] == []
-    (line,) = _by_name(replace(own, code_base="timm"), None, run.data)[1]
+    assert _by_name(own, None, run.data, known=True)[1] == []
+    (line,) = _by_name(own, None, run.data)[1]
     assert line.startswith("the checkpoint does not name its classes: taken in the order of their ")
 
 
@@ -123,12 +123,46 @@ def test_eval_says_what_its_data_left_out(
     shutil.copytree(photos, tmp_path / "other")
     (tmp_path / "other" / "val" / "a" / "notes.txt").write_text("")
     (tmp_path / "other" / "val" / "a" / "broken.jpg").write_bytes(b"no image")
-    place = [f"data.path={tmp_path / 'other'}", "data.max_bad=1", f"outputs={tmp_path / 'o'}"]
+    other = tmp_path / "other"
+    place = [f"data.path={other}", "data.max_bad=1", f"outputs={tmp_path / 'o'}"]
     ended = vitcli("eval", str(trained), *own, *place, "threads=1")
     assert top1(ended) == 1.0
-    said = " ".join(ended.out.split())
-    assert "images left out that cannot be decoded: 1 (val/a/broken.jpg)" in said
-    assert "1 files of kinds that are not read: .txt (1)" in said
+    said = [
+        f"{other}/val: 1 files of kinds that are not read: .txt (1)",
+        "images left out that cannot be decoded: 1 (val/a/broken.jpg)",
+    ]
+    assert set(said) <= set(ended.out.splitlines())
+    few = ["evals.downstream=imagefolder", f"evals.path={other}", "evals.shots=[1]"]
+    few += ["evals.draws=1", "data.max_bad=1"]
+    ended = vitcli("eval", str(trained), *own, *few, f"outputs={tmp_path / 'few'}")
+    assert ended.code == 0, ended.err
+    said = [f"few-shot on imagefolder: {line}" for line in said]
+    assert set(said) <= set(ended.out.splitlines())
+    short = ["model.depth=1", "train.batch_size=16", "train.steps=1"]
+    assert vitcli("train", *own, *few, *short, f"outputs={tmp_path / 'few'}").code == 0
+    (result,) = (tmp_path / "few" / "runs").glob("*/result.json")
+    assert set(said) <= set(json.loads(result.read_text())["notes"])
+
+
+def test_a_head_of_numbers_is_known_to_be_of_its_own_data_alone(
+    vitcli: Callable[..., Ended], tiny: list[str], tmp_path: Path
+) -> None:
+    ten = ["data.num_classes=10", "evals=upstream"]
+    assert vitcli("train", *tiny, *ten).code == 0
+    (run,) = (tmp_path / "outputs" / "runs").iterdir()
+    said = "the checkpoint does not name its classes: taken in the order of their numbers"
+    assert said not in vitcli("eval", str(run), f"outputs={tmp_path}").out
+    digits = ["data=digits", "data.img_size=16", "evals=upstream", f"outputs={tmp_path}"]
+    assert said in vitcli("eval", str(run), *digits).out
+    one = DataConfig(name="hfds", path="a")
+    for other, same in (
+        (replace(one, size=9), True),
+        (replace(one, path="b"), False),
+        (replace(one, columns=["image", "fine"]), False),
+    ):
+        assert _same_classes(one, other) == same
+    named = replace(one, alias="pets")
+    assert _same_classes(named, replace(named, path="b"))
 
 
 def test_a_head_of_other_classes_is_refused(

@@ -33,6 +33,19 @@ def test_bad_train_arguments_are_one_line_and_exit_2(
     assert not list(tmp_path.glob("outputs/runs/*/*"))
 
 
+@pytest.mark.parametrize("path", ["https://me:secret@host/x", "a,'https://me:secret@host/x'"])
+def test_a_password_enters_no_file_of_a_multirun(
+    vitcli: Callable[..., Ended], tmp_path: Path, path: str
+) -> None:
+    for chosen, key in (("data=wds", "data.path"), ("evals.downstream=wds", "evals.path")):
+        words = ["seed=0,1", chosen, f"{key}={path}", f"outputs={tmp_path / 'o'}"]
+        ended = vitcli("train", "-m", *words)
+        assert ended.code == 2
+        assert ended.err.startswith(f"vitcli: {key}: a URL with a password")
+        assert "secret" not in ended.err
+    assert not (tmp_path / "o").exists()
+
+
 def test_hydra_s_flags_work(tmp_path: Path) -> None:
     def shown(*arguments: str) -> str:  # in a process of its own: Hydra sets up logging for these
         process = start("train", *arguments, cwd=tmp_path)
@@ -78,7 +91,7 @@ def test_a_failed_run_is_one_line_and_exit_1(vitcli: Callable[..., Ended], tiny:
 def test_what_nobody_foresaw_is_one_line_too(
     vitcli: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(overrides: list[str]) -> None:
+    def broken(overrides: list[str], check: object) -> None:
         raise KeyError("of a library\nin two lines")
 
     monkeypatch.setattr("vitcli.compose.compose", broken)
@@ -121,6 +134,27 @@ def test_no_torch_where_none_is_needed(
         f"assert {arguments!r} != ['--help'] or 'hydra' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)
+
+
+def test_a_study_of_this_machine_has_no_job_to_cancel(
+    vitcli: Callable[..., Ended], tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    freeze(make_plan("pos-emb", [*tiny, "seeds=1"]))
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    ended = vitcli("cancel", "pos-emb", "--outputs", str(tmp_path / "outputs"))
+    assert (ended.code, ended.out[:20], ended.err) == (0, "0 jobs are cancelled", "")
+
+
+def test_data_are_looked_at_without_a_model_that_fits_them(
+    vitcli: Callable[..., Ended], tiny: list[str], tmp_path: Path
+) -> None:
+    words = [*tiny[:3], "data.img_size=30"]  # nano's patches are of 4 pixels
+    assert vitcli("data", "check", *words).code == 0
+    sheet = tmp_path / "sheet.png"
+    assert vitcli("data", "show", *words, "--out", str(sheet)).code == 0
+    assert sheet.exists()
+    ended = vitcli("data", "check", *words, "data.size=7")
+    assert (ended.code, "data.size=7 is below data.num_classes=8" in ended.err) == (2, True)
 
 
 @pytest.mark.parametrize("arguments", [[], ["pos-emb", "--all"]])

@@ -13,12 +13,14 @@ from helpers import ROOT, TWO_CELLS
 from vitcli.catalog import options, studies
 from vitcli.rules import HELD
 
+RUNS = ("micro-3c4d", "nano-1a2b")
+
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A `vitcli` that says what it has loaded, in a folder with runs, plans and own configs."""
     folder = tmp_path_factory.mktemp("shell")
-    for name in ("runs/nano-1a2b", "runs/micro-3c4d", "studies/pos-emb-laptop-0123abcd"):
+    for name in (*(f"runs/{run}" for run in RUNS), "studies/pos-emb-laptop-0123abcd"):
         (folder / "outputs" / name).mkdir(parents=True)
     for name, text in (("study/my_own", TWO_CELLS), ("model/mine", "depth: 2\n")):
         path = folder / "own" / f"{name}.yaml"
@@ -103,6 +105,8 @@ def offered(program: Path, script: str, *words: str) -> list[str]:
         (["plan", "pos-emb", "notify"], []),
         (["eval", "outputs/runs/na"], ["outputs/runs/nano-1a2b"]),
         (["finetune", "o"], ["outputs/runs/micro-3c4d", "outputs/runs/nano-1a2b"]),
+        (["eval", "./outputs/runs/na"], ["./outputs/runs/nano-1a2b"]),
+        (["eval", "own/../outputs/runs/"], [f"own/../outputs/runs/{name}" for name in RUNS]),
         (["eval", "other/runs/"], []),
         (["convert", "outputs/runs/nano-1a2b", ""], []),
     ],

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import re
 from pathlib import Path
 
 import pytest
 
 import vitcli
-from vitcli.argv import split_argv
+from vitcli.argv import finetune_argv, split_argv
 from vitcli.choices import SCALES
 from vitcli.compose import compose
 from vitcli.evals import metrics_of
@@ -61,6 +62,15 @@ def test_every_study_composes_at_every_scale(study: str, scale: str) -> None:
     assert all(wanted <= set(metrics_of(plan.configs[run])) for run in cells)
     labels = [found.of_metric(name).label for name in wanted]
     assert not any("{" in text for text in [*wanted, *labels, *found.differences])
+    linear = {c.model.family for c in plan.configs.values() if not c.model.head_hidden}
+    said = any("head has one hidden layer" in text for text in found.differences)
+    assert said == ("vit" in linear and found.claims != [])
+
+
+def test_the_dev_split_is_the_paper_s() -> None:
+    shares = {"cifar": 0.02, "imagenet": 0.01, "pets_flowers": 0.1}
+    for name, share in shares.items():
+        assert compose([f"recipe=finetune_{name}"]).finetune.dev_share == share
 
 
 def test_user_beats_recipe_beats_scale() -> None:
@@ -185,6 +195,21 @@ def test_flags_may_stand_anywhere() -> None:
         split_argv(["--multi"])
     with pytest.raises(ValueError, match="--cfg needs a value"):
         split_argv(["--cfg"])
+    for flag, message in (
+        ("--cfg=foo", "--cfg=foo: choose from job, hydra, all"),
+        ("-c=jobs", "-c=jobs: choose from job, hydra, all; did you mean 'job'?"),
+        ("--info=foo", "--info=foo: choose from all, config, "),
+        ("--run=1", "--run=1: --run takes no value"),
+        ("-sc", "unknown flag -sc"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(message)):
+            split_argv([flag, "install=bash"])
+
+
+@pytest.mark.parametrize("word", ["scale=paper", "+experiment=r50_b_16"])
+def test_fine_tuning_refuses_what_it_would_not_read(word: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"{word}: `vitcli finetune` does not read it")):
+        finetune_argv("outputs/runs/RUN", ["data=digits", word])
 
 
 def test_a_user_s_option_may_not_hide_behind_ours(tmp_path: Path) -> None:

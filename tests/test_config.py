@@ -36,6 +36,7 @@ def test_identity_is_what_is_computed_not_where() -> None:
     [
         ("model", "depth", 2), ("pos_emb", "kind", "relative"), ("data", "size", 99),
         ("data", "seed", 1), ("recipe", "lr", 0.5), ("train", "steps", 11), ("evals", "l2", 1.0),
+        ("data", "max_pixels", 9),
     ],
 )  # fmt: skip
 def test_every_setting_that_counts_gives_another_run(group: str, key: str, value: object) -> None:
@@ -139,6 +140,8 @@ def test_nearest_names_close_words_only() -> None:
         (["data=imagefolder", "data.path=x", "data.alias=../x"], "data.alias=../x: letters"),
         (["data=wds", "data.path=https://me:secret@host/x"], "data.path: a URL with a password"),
         (["data=wds", "data.path='//[x'"], "data.path=//[x: Invalid IPv6 URL"),
+        (["evals.downstream=wds", "evals.path=s3://me:secret@host/x"], "evals.path: a URL with a"),
+        (["evals.downstream=wds", "evals.path=https://host/x"], "evaluation needs files, not a U"),
     ],
 )
 def test_no_name_leaves_its_folder_and_no_secret_enters_a_file(
@@ -146,6 +149,16 @@ def test_no_name_leaves_its_folder_and_no_secret_enters_a_file(
 ) -> None:
     with pytest.raises(ValueError, match=re.escape(refused)) as raised:
         compose(overrides)
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("group", ["data", "evals"])
+def test_no_secret_of_a_file_enters_another(group: str) -> None:
+    found = compose(["data=wds", "data.path=x", "evals.downstream=wds", "evals.path=x"])
+    validate(found)
+    getattr(found, group).path = "https://me:secret@host/x"
+    with pytest.raises(ValueError, match=rf"^{group}\.path: a URL with a password") as raised:
+        validate(found)
     assert "secret" not in str(raised.value)
 
 

@@ -83,6 +83,8 @@ def test_a_damaged_config_or_plan_is_one_line(
         ({"scale": "gpu"}, "scale=gpu: claim c has no size for it"),
         ({"rows": {"A": {"label": "A"}}}, "cells.row=B: choose from A"),
         ({"columns": {"d": {"label": "D"}}}, "cells.column=c0: choose from d"),
+        ({"cells": []}, "cells=[]: give at least one"),
+        ({"seeds": []}, "seeds=[]: give at least one"),
     ],
 )
 def test_a_plan_that_leads_nowhere_is_one_line(
@@ -95,6 +97,49 @@ def test_a_plan_that_leads_nowhere_is_one_line(
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
     with pytest.raises(ValueError, match=re.escape(f"{path}: {said}")):
         Study.from_plan(path)
+
+
+FIGURE = {"table": "table9", "metric": "average", "pairs": [["vit", "resnet"]]}
+CURVE = {"table": "table9", "x": "exaflops", "y": "average"}
+
+
+@pytest.mark.parametrize(
+    ("of_study", "of_claim", "said"),
+    [
+        ({"cells": []}, {}, "cells=[]: give at least one"),
+        ({"x": {"of": "foo", "label": "x"}}, {}, "x.of=foo: choose from column, train_flops"),
+        ({"paper": {"where": "w", "metric": "m", "curve": CURVE}}, {}, "paper.curve: table=table9"),
+        ({}, {"of": "foo"}, "claim c: of=foo: choose from difference"),
+        ({}, {"pairs": []}, "claim c: pairs=[]: give at least one"),
+        ({}, {"pairs": [["A-c0"]]}, "claim c: pairs: [A-c0]: of=difference takes 2 cells"),
+        ({}, {"paper": FIGURE}, "claim c: paper.table=table9: choose from table5"),
+    ],
+)
+def test_a_plan_that_no_analysis_reads_is_one_line_and_others_go_on(
+    of_study: dict[str, object],
+    of_claim: dict[str, object],
+    said: str,
+    tmp_path: Path,
+    vitcli: Callable[..., Ended],
+) -> None:
+    claim = made_up.claim("difference", ["B-c0", "A-c0"])
+    found = made_up.results({"A": [[0.1]] * 2, "B": [[0.3], [0.4]]}, claim)
+    path = made_up.write(found, tmp_path) / "plan.json"
+    other = tmp_path / "studies" / "other-laptop" / "plan.json"
+    other.parent.mkdir()
+    other.write_bytes(path.read_bytes())
+    held = json.loads(path.read_text())
+    held = {**held, "claims": [{**held["claims"][0], **of_claim}], **of_study}
+    path.write_text(json.dumps(held))
+    where = ("--outputs", str(tmp_path))
+    for command in ("report", "status"):
+        ended = vitcli(command, path.parent.name, *where)
+        assert (ended.code, len(ended.err.splitlines())) == (2, 1), ended.err
+        assert ended.err.startswith(f"vitcli: {path}: {said}")
+    every = vitcli("report", "--all", *where)
+    assert (every.code, every.err) == (1, "")
+    assert f"plan.json: {said}" in every.out
+    assert (other.parent / "report" / "report.html").exists()
 
 
 def test_a_damaged_run_does_not_stop_the_others(
@@ -144,7 +189,7 @@ def test_an_edited_config_is_refused_with_the_difference(
         assert vitcli("eval", str(folder)).code == 2
     write_config(folder, config)
     edit(folder / "config.yaml", threads=2, surprise=1)
-    assert "surprise, which there is not" in vitcli("train", *tiny).err
+    assert "surprise is no setting" in vitcli("train", *tiny).err
 
 
 def test_each_file_of_a_run_says_its_format(tiny: list[str]) -> None:

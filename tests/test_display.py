@@ -232,12 +232,13 @@ def test_bench_prints_both_and_their_ratio(
     monkeypatch.setattr(bench, "SHAPES", {"nano": ["model=nano"]})
     monkeypatch.setattr(bench_data, "ROUNDS", 1)
     monkeypatch.setattr(bench_data, "FILES", 64)
+    monkeypatch.setattr(bench_data, "cores", lambda: 1)  # of those that the machine has
     monkeypatch.setattr(torch, "compile", lambda loss, **options: loss)
     ended = vitcli("bench")
     assert ended.code == 0, ended.err
     assert "nano" in ended.out
     assert "timm" in ended.out
-    assert "JPEG" in ended.out
+    assert "px, 1 workers" in ended.out
     assert "CIFAR-10" in ended.out
     ended = vitcli("bench", "train", "model=pico", "--json")
     found = json.loads(ended.out)["train"]["model=pico"]

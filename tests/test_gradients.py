@@ -18,9 +18,11 @@ from vitcli.bench import trainer_of
 from vitcli.compose import compose
 from vitcli.data import build_data
 from vitcli.identity import run_id
+from vitcli.machine import Place
 from vitcli.memory import fits, needed
 from vitcli.models import build_model
 from vitcli.trainer import Trainer
+from vitcli.world import World, check_processes
 
 
 def make(overrides: list[str], folder: Path) -> Trainer:
@@ -82,6 +84,40 @@ def test_what_would_fit_is_said(
         RuntimeError, match="not even one image fits into 1e-06 GB; recompute=true takes"
     ):
         trainer.train(lambda record: None, lambda: False)
+
+
+@pytest.mark.parametrize(
+    ("words", "processes", "fits", "advice"),
+    [
+        ("train.batch_size=100", 8, 6, "train.accumulate=4 with train.batch_size=100, 4 images "),
+        ("train.batch_size=10", 4, 1, "1 should fit, but no train.accumulate divides train.batch_"),
+        ("train.batch_size=6 recipe.mixup=0.2", 1, 3, "train.accumulate=3 with train.batch_size=6"),
+    ],
+)
+def test_what_is_advised_is_allowed(
+    tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    words: str, processes: int, fits: int, advice: str,
+) -> None:  # fmt: skip
+    trainer = make([*tiny, *words.split()], tmp_path)
+    monkeypatch.setattr(trainer.gradients, "_world", World(Place(0, processes)))
+    need = needed(trainer.config, fits, processes, bf16=False)
+    monkeypatch.setattr("vitcli.gradients.available_memory", lambda: need)
+    with pytest.raises(RuntimeError, match=re.escape(f"images at once: {advice}")) as raised:
+        trainer.gradients.halve("why")
+    said = str(raised.value)
+    assert ("train.auto_batch" in said) == (processes == 1)
+    for word in re.findall(r"train.accumulate=\d+", said):
+        check_processes(compose([*tiny, *words.split(), word]), processes)
+
+
+def test_smaller_micro_batches_do_not_change_what_dropout_draws(
+    tiny: list[str], tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=r"train.auto_batch=true with recipe.dropout=0.1: in sma"):
+        compose(["train.auto_batch=true", "recipe.dropout=0.1"])
+    trainer = make([*tiny, "recipe.dropout=0.1"], tmp_path)
+    with pytest.raises(RuntimeError, match=r"should fit \(why\)$"):
+        trainer.gradients.halve("why")
 
 
 def test_a_failed_allocation_of_the_cpu_is_told_from_other_errors(

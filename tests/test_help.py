@@ -54,6 +54,7 @@ def test_version(vitcli: Callable[..., Ended]) -> None:
         (["ablte"], "no command 'ablte'; did you mean 'ablate'?"),
         (["xyzzy"], "no command 'xyzzy'; `vitcli --help` lists all"),
         (["data", "chck"], "data: no command 'chck'; did you mean 'check'?"),
+        (["data", "xyzzy"], "data: no command 'xyzzy'; `vitcli data --help` lists all"),
         (["data"], "data: choose from check, show"),
         (["list", "modles"], "claims; did you mean 'models'?"),
         (["status"], "status: missing argument 'study'"),

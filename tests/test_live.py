@@ -37,6 +37,30 @@ def test_a_run_that_fails_again_is_told_again(
     assert capsys.readouterr().out == "[6/6] A-c0-0: failed\n"
 
 
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_plan_that_is_edited_meanwhile_does_not_end_the_board(
+    terminal: bool,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(board, "REFRESH_SECONDS", 0.01)
+    monkeypatch.setattr(board, "moves", lambda: terminal)
+    folder = put(states(A0="running"), tmp_path)
+    plan = folder / "plan.json"
+    whole = plan.read_text()
+    with board.watch(folder):
+        plan.write_text("{")
+        time.sleep(0.1)
+        plan.unlink()
+        time.sleep(0.1)
+        plan.write_text(whole)
+        put(states(), tmp_path)
+    shown = capsys.readouterr()
+    assert ("6 done" if terminal else "[6/6] A-c0-0: 0.800  1 s") in shown.out
+    assert "Traceback" not in shown.err
+
+
 @dataclass
 class Clock:
     """Time that passes when told."""

@@ -10,7 +10,7 @@ import torch
 from vitcli.compose import compose
 from vitcli.config import RecipeConfig
 from vitcli.models import build_model
-from vitcli.optim import build_optimizer, lr_at
+from vitcli.optim import all_warmup, build_optimizer, lr_at
 
 
 def test_warm_up_then_cosine() -> None:
@@ -31,6 +31,10 @@ def test_warm_up_then_linear_and_a_tenth_by_default() -> None:
 def test_a_run_shorter_than_its_warm_up_stays_below_the_rate() -> None:
     rates = [lr_at(s, 5, RecipeConfig(lr=1.0, warmup_steps=10)) for s in range(5)]
     assert rates == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
+    (said,) = all_warmup(5, RecipeConfig(warmup_steps=10))
+    assert said.startswith("recipe.warmup_steps=10 in a training of 5 steps: the rate rises to 50%")
+    assert all_warmup(10, RecipeConfig(warmup_steps=10)) != []
+    assert all_warmup(11, RecipeConfig(warmup_steps=10)) == all_warmup(1, RecipeConfig()) == []
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])

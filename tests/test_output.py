@@ -29,6 +29,20 @@ def test_what_nobody_reads_is_dropped() -> None:
     stream.close()
 
 
+def test_a_terminal_that_closes_is_no_loss() -> None:
+    import pty
+
+    terminal, end = pty.openpty()
+    stream = Lenient(io.TextIOWrapper(os.fdopen(end, "wb"), line_buffering=True))
+    assert stream.write("seen\n") == 5
+    os.close(terminal)
+    for _ in range(3):
+        assert stream.write("unseen\n") == 7
+        stream.flush()
+    assert stream.lost is None
+    stream.close()
+
+
 @pytest.mark.parametrize("words", [["--json"], []])
 def test_what_a_full_disk_did_not_take_is_said(tmp_path: Path, words: list[str]) -> None:
     folder = made_up.write(made_up.results({"A": [[0.1]], "B": [[0.2]]}), tmp_path / "outputs")

@@ -88,6 +88,7 @@ def test_a_study_may_refer_to_other_keys_in_overrides(tmp_path: Path) -> None:
     [
         (b"name: [1\n", 'odd.yaml", line 2'),
         (b"name: Gr\xf6\xdfe\n", "odd.yaml: not valid YAML"),
+        ("name: a\n".encode("utf-16"), "odd.yaml: not valid YAML ('utf-8' codec can't decode"),
         (b"- 1\n", "model/odd.yaml: Merge error: list is not a subclass of ModelConfig"),
         (b"name: &a\n  b: *a\n", "odd.yaml: not valid YAML (Circular"),
         (b"wings: 1\n", "model/odd.yaml: Key 'wings' not in 'ModelConfig'"),
@@ -97,6 +98,7 @@ def test_a_study_may_refer_to_other_keys_in_overrides(tmp_path: Path) -> None:
         ),
         (b"name: ${nope}\n", "Interpolation key 'nope' not found"),
         (b"defaults: [nope]\n", "Could not load 'model/nope'"),
+        (b"defaults: [odd]\n", "model/odd.yaml: its defaults lead back to itself"),
     ],
 )
 @pytest.mark.parametrize("command", ["train", "plan"])

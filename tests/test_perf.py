@@ -103,6 +103,13 @@ def test_a_job_takes_the_cores_that_slurm_gives_it(monkeypatch: pytest.MonkeyPat
     monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
     monkeypatch.setenv("SLURM_CPUS_ON_NODE", "4")
     assert cores() == 4
+    steps = {"STEP_NUM_TASKS": "4", "PROCID": "1", "LOCALID": "1", "STEP_TASKS_PER_NODE": "2(x2)"}
+    for name, value in steps.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    assert cores() == 2  # two tasks share the node's
+    monkeypatch.setattr("joblib.cpu_count", lambda: 1)
+    assert cores() == 1  # to which SLURM has bound them
+    monkeypatch.setattr("joblib.cpu_count", lambda: 8)
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "1")
     assert cores() == 1
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "64")

@@ -14,7 +14,7 @@ from made_up import claim, single, write
 from playwright.sync_api import Browser, Page, expect
 from served import serving, write_run
 
-from vitcli.analysis.results import load
+from vitcli.analysis.load import load
 from vitcli.files import write_text
 from vitcli.report.build import write_live, write_report
 from vitcli.serve.server import Server

@@ -161,10 +161,12 @@ def test_pieces_of_a_batch_are_compiled_too(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr("vitcli.step._compiled", fake)
     trainer = trainer_of(compose([*SMALL, "compile=on"]))
-    loss = build_loss(trainer.model, trainer.config, 1)
-    for size in (8, 7, 4, 3):
-        loss(*trainer.data.train_batch(torch.arange(size)))
-    assert compiled == [8, 4]
+    for processes, fast in ((1, [8, 4]), (3, [3, 2])):  # of three, two have an image more
+        compiled.clear()
+        loss = build_loss(trainer.model, trainer.config, 1, processes)
+        for size in (8, 7, 4, 3, *[2] * (processes > 1)):
+            loss(*trainer.data.train_batch(torch.arange(size)))
+        assert compiled == fast
 
 
 def test_the_cores_are_those_that_this_process_may_use() -> None:

@@ -24,7 +24,7 @@ from vitcli.compose import compose
 from vitcli.status import read_status, state_paths
 from vitcli.study import slurm
 from vitcli.study.board import states
-from vitcli.study.estimate import CellCost, Estimate, _total, cost
+from vitcli.study.estimate import CellCost, Estimate, _total, cost, estimate
 from vitcli.study.launch import at_once, launch
 from vitcli.study.plan import freeze, make_plan, newest, read_plan
 
@@ -110,6 +110,31 @@ def test_pos_emb_is_the_paper_s_table(tiny: list[str]) -> None:
     assert len(plan.configs) == 40
 
 
+def test_a_key_below_a_group_that_options_do_not_tell_apart_is_the_user_s() -> None:
+    """All the ViTs of `compute` have as many layers; its ResNets have none of the kind."""
+    for study in ("pos-emb", "compute", "shape"):
+        word = "model.num_heads=1" if study == "shape" else "model.depth=2"
+        own = make_plan(study, ["seeds=1", word])
+        assert len(own.configs) == len(make_plan(study, ["seeds=1"]).configs)
+
+
+def test_the_newest_plan_is_the_one_asked_for_last(
+    tiny: list[str], vitcli: Callable[..., Ended], tmp_path: Path
+) -> None:
+    first, second = (make_plan("pos-emb", [*tiny, *more]) for more in (["seeds=2"], ["seeds=3"]))
+    for number, plan in enumerate((first, second)):
+        freeze(plan)
+        os.utime(plan.folder / "plan.json", (number, number))
+    outputs = tmp_path / "outputs"
+    assert newest("pos-emb", outputs) == second.folder
+    shown = [vitcli("status", "pos-emb", "--outputs", str(outputs)).out]
+    freeze(first)
+    assert newest("pos-emb", outputs) == first.folder
+    shown.append(vitcli("status", "pos-emb", "--outputs", str(outputs)).out)
+    assert ["seeds=3" in text for text in shown] == [True, False]
+    assert ["seeds=2" in text for text in shown] == [False, True]
+
+
 def test_plans_are_named_by_what_they_change(tiny: list[str]) -> None:
     names = [
         make_plan("pos-emb", o).folder.name
@@ -144,6 +169,24 @@ def test_a_frozen_run_does_not_change(tiny: list[str]) -> None:
         (["pos-emb", "scale"], "scale: a setting is written key=value"),
         (["pos-emb", "seeds=x"], "seeds=x: a number"),
         (["pos-emb", "pos_emb=none"], "pos_emb is what pos-emb varies"),
+        (
+            ["pos-emb", "pos_emb.kind=learned_2d"],
+            "so this can't be fixed: it is none in none-stem, learned_1d in learned_1d-stem",
+        ),
+        (
+            ["compute", "model.depth=2", "model.embed_dim=32"],
+            "model.embed_dim=32: compute varies model, so this can't be fixed: it is 32 in vit-p1",
+        ),
+        (
+            ["data-scaling-finetune", "source.model.embed_dim=32"],
+            "it is 32 in vit_small-d1, 64 in vit_large-d1",
+        ),
+        (
+            ["shape", "threads=1", "model=pico"],
+            "vitcli: model=pico: depth-centre and width-less of shape would be the same runs",
+        ),
+        (["pos-emb", "+seeds=2"], "+seeds=2: write seeds=2, without +"),
+        (["pos-emb", "source.scale=gpu"], "source.scale=gpu: write scale=gpu, without source."),
         (["pos-emb", "seed=3"], "seed is what pos-emb varies, it can't be fixed (seeds=5,"),
         (["pos-emb", "trian.steps=3"], "did you mean 'train.steps'?"),
         (["pos-emb", "seedz=2"], "unknown key 'seedz'; did you mean 'seeds'?"),
@@ -265,6 +308,7 @@ def test_bad_studies_are_one_line_and_exit_2(
         ),
         ({"like": "pos-emp"}, "did you mean 'pos-emb'"),
         ({"like": "pos-emb", "rows": ["nonne"]}, "rows=nonne: choose from none"),
+        ({"claims": [claim(at_least={"laptop": 0.1, "gpuu": 0.5})]}, "at_least=gpuu: choose from"),
     ],
 )
 def test_a_study_file_with_a_mistake_is_named(
@@ -323,7 +367,8 @@ def test_a_metric_that_takes_another_s_place_is_said(
 
 
 def test_rows_may_be_named_as_the_field_names_models(own: Callable[..., Path]) -> None:
-    rows: dict[object, object] = {"ViT-B/16": {"label": "B"}, 4: {"label": "four"}}
+    four = {"label": "four", "overrides": ["model.depth=2"]}
+    rows: dict[object, object] = {"ViT-B/16": {"label": "B"}, 4: four}
     folder = own(rows=rows, claims=[claim(pairs=[["ViT-B/16-here", "4-here"]])])
     assert list(make_plan("own-depth", [], folder).study.rows) == ["ViT-B/16", "4"]
 
@@ -516,10 +561,27 @@ def test_one_run_to_go_is_not_divided_among_cores(
     monkeypatch.setattr("vitcli.study.launch.cores", lambda: 8)
     plan = make_plan("pos-emb", [*tiny, "device=cpu", "seeds=2"])
     cell = CellCost("a", 1, 1.0, 1.0, None, 16, 15, 600.0)
-    assert "about 10 min, 1 at a time" in _total(Estimate(plan, [cell], None, None))
+    assert "about 10 min, 1 at a time" in _total(Estimate(plan, [cell], None, None, "runs"))
     assert "about 5 min, 2 at a time" in _total(
-        Estimate(plan, [replace(cell, done=14)], None, None)
+        Estimate(plan, [replace(cell, done=14)], None, None, "runs")
     )
+
+
+def test_the_time_says_what_it_is_known_by(
+    tiny: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vitcli.bench.flops_per_second", lambda config: 1e9)
+    plan = make_plan("pos-emb", [*tiny, "device=cpu", "seeds=1"])
+    freeze(plan)
+    by = [estimate(plan).by, estimate(plan, timed=True).by, estimate(plan, given=1e9).by]
+    assert by == ["", "timed steps", ""]
+    done = plan.outputs / "runs" / plan.study.cells[0].runs["0"]
+    (done / "result.json").write_text('{"metrics": {}, "wall_s": 1.0}')
+    assert estimate(plan).by == "finished runs"
+    assert estimate(plan, timed=True).by == "timed steps"  # of the other kinds, all that are to go
+    more = make_plan("pos-emb", [*tiny, "device=cpu", "seeds=2"])
+    assert estimate(more, timed=True).by == "finished runs and timed steps"
+    assert "on this machine (by finished runs)" in _total(estimate(plan))
 
 
 def test_only_a_cluster_s_jobs_go_on_alone(
@@ -563,6 +625,24 @@ def test_a_study_like_another_may_pick_rows(scale: str) -> None:
     runs = {cell.id: cell.runs for cell in other.study.cells}
     assert all(cell.runs == runs[cell.id] for cell in own.study.cells)
     assert len(own.study.cells) < len(runs)
+
+
+def test_a_study_like_one_without_scales_has_its_own(own: Callable[..., Path]) -> None:
+    folder = own(scales=None)
+    (folder / "study" / "mine.yaml").write_text("like: own-depth\nrows: [two]\nscales: {laptop: }")
+    with pytest.raises(ValueError, match=r"^mine\.yaml: scales\.laptop=None: must be a mapping"):
+        make_plan("mine", [], folder)
+    (folder / "study" / "mine.yaml").write_text(
+        "like: own-depth\nrows: [two]\nscales: {laptop: {}}"
+    )
+    assert [cell.id for cell in make_plan("mine", [], folder).study.cells] == ["two-here"]
+
+
+def test_a_study_like_another_has_differences_of_its_own() -> None:
+    """The paper measured Table 8, and nothing of what it says about the grid."""
+    study = make_plan("pos-emb-patch", ["seeds=1"]).study
+    assert not any("ran each cell once" in line for line in study.differences)
+    assert "measures nothing of it" in study.differences[0]
 
 
 def test_a_seed_draws_other_data_the_same_in_every_cell(tiny: list[str]) -> None:

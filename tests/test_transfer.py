@@ -11,19 +11,23 @@ from typing import Any
 import pytest
 import torch
 from helpers import Ended
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from vitcli.analysis.settled import MOVED
 from vitcli.compose import compose
 from vitcli.data import DataSource, build_data
+from vitcli.data.glyphs import Glyphs
+from vitcli.evals import said_by
 from vitcli.evals.fewshot import FewShot
 from vitcli.evals.inference import top1
+from vitcli.evals.zero_shot import ZeroShot
 from vitcli.frozen import read_config
 from vitcli.identity import run_id
+from vitcli.models import build_model
 from vitcli.models.convert import read
 from vitcli.runner import run
-from vitcli.transfer import DevSplit, describe_source
+from vitcli.transfer import DevSplit, describe_source, digest, transferred
 
 
 @pytest.fixture
@@ -40,9 +44,10 @@ def finetune_overrides(tmp_path: Path, *more: str) -> list[str]:
     ]  # fmt: skip
 
 
-def newest_result(tmp_path: Path) -> dict[str, object]:
+def newest_result(tmp_path: Path) -> dict[str, Any]:
     (path,) = tmp_path.glob("tuned/runs/*/result.json")
-    return json.loads(path.read_text())
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
 
 
 def test_finetune_at_twice_the_resolution(
@@ -56,7 +61,13 @@ def test_finetune_at_twice_the_resolution(
     assert weights["pos_embed"].shape == (1, 65, 64)
     assert weights["head.weight"].shape == (10, 64)
     assert not any(name.startswith("pre_logits") for name in weights)
-    assert "8x8" in str(newest_result(tmp_path)["transfer"])
+    result = newest_result(tmp_path)
+    assert result["notes"] == [
+        *result["transfer"],
+        "recipe.warmup_steps=50 in a training of 6 steps: the rate rises to 12% of recipe.lr and "
+        "never decays",
+    ]
+    assert result["notes"][-1] in ended.out
 
 
 def test_finetune_and_eval_at_a_rectangle(
@@ -85,6 +96,16 @@ def test_finetune_and_eval_at_a_rectangle(
     assert ended.code == 0, ended.err
     assert "4x6 -> 6x2, bilinear_corners" in ended.out
     assert "fewshot/digits/5shot" in ended.out
+
+
+def test_a_table_of_no_square_is_for_the_images_to_come(tmp_path: Path) -> None:
+    config = compose(["model.depth=1", "data.img_size=[16,32]"])
+    save_file(build_model(config, (16, 32), 5).state_dict(), tmp_path / "wide.safetensors")
+    source = f"finetune.source={tmp_path / 'wide.safetensors'}"
+    tuned = describe_source(compose(finetune_overrides(tmp_path, source, "data.img_size=[16,32]")))
+    model, said = transferred(tuned, 10)
+    assert model.pos_embed.shape == (1, 33, 64)
+    assert said[0] == "position embedding learned_1d: 4x8 -> 4x8, unchanged"
 
 
 def test_a_fresh_head_is_zero_and_the_body_is_the_source_s(trained: Path, tmp_path: Path) -> None:
@@ -146,6 +167,17 @@ def test_the_rate_is_picked_on_a_dev_split_then_trained_on_all(
     assert found["dev_size"] == 259  # of 1,297
     (folder,) = tmp_path.glob("tuned/runs/*")
     assert read(str(folder)).num_classes == 10  # its weights are known to be its own
+
+
+def test_a_rate_that_diverges_is_said(
+    trained: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    grid = ["finetune.lr_grid=[1e30,0.03]", "recipe.grad_clip=0", "recipe.warmup_steps=0"]
+    config = describe_source(
+        compose(finetune_overrides(tmp_path, f"finetune.source={trained}", *grid))
+    )
+    assert run(config).result["lr_grid"]["lr"] == 0.03
+    assert "rate 1e+30: diverged\n" in capfd.readouterr().out
 
 
 def test_a_dev_split_is_disjoint_and_whole() -> None:
@@ -211,6 +243,31 @@ def test_zero_shot_is_the_source_at_the_new_resolution(
     with torch.inference_mode():
         expected = (resized.build()(images).argmax(1) == labels).double().mean().item()
     assert metrics["zero_shot/val/top1"] == pytest.approx(expected)
+
+
+def test_zero_shot_has_the_table_that_training_begins_with(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Glyphs, "notes", lambda self: ["a letter is left out"])
+    asked = [f"finetune.source={trained}", "evals.zero_shot=true", "data.img_size=32", "seed=3"]
+    config = describe_source(
+        compose(finetune_overrides(tmp_path, *asked, "finetune.resize=reinit"))
+    )
+    torch.manual_seed(config.seed)
+    table = transferred(config, 10)[0].pos_embed
+    tables = []
+
+    def kept(model: nn.Module, *rest: Any) -> float:
+        tables.append(model.pos_embed)
+        return top1(model, *rest)
+
+    monkeypatch.setattr("vitcli.evals.inference.top1", kept)
+    evaluator = ZeroShot(config, torch.device("cpu"))
+    before = torch.get_rng_state()
+    assert len(dict(evaluator.references(nn.Identity()))) == 2
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(tables[0], table)
+    assert said_by([evaluator]) == ["zero_shot: a letter is left out"]
 
 
 def test_zero_shot_needs_a_run(trained: Path, tmp_path: Path) -> None:
@@ -281,7 +338,10 @@ def test_eval_measures_any_checkpoint(
     ended = vitcli("eval", str(trained), f"outputs={tmp_path / 'measured'}")
     assert ended.code == 0, ended.err
     (path,) = (tmp_path / "measured").glob("evals/*/result.json")
-    found = json.loads(path.read_text())["metrics"]
+    whole = json.loads(path.read_text())
+    assert [each["name"] for each in whole["evals"]] == ["classification", "fewshot"]
+    found, weights = whole["metrics"], digest(read(str(trained)))
+    assert whole["weights"] == weights
     own = json.loads((trained / "result.json").read_text())["metrics"]
     references = ("pixels/", "untrained/", MOVED)  # of a run only
     assert found == {k: v for k, v in own.items() if not k.startswith(references)}
@@ -292,9 +352,11 @@ def test_eval_measures_any_checkpoint(
     assert (data["val_size"], data["num_classes"], data["size"]) == (32, 8, 256)
     few = ["data=digits", "data.img_size=32", f"outputs={tmp_path / 'digits'}"]
     ended = vitcli("eval", str(trained), *few)
-    assert "head of 8 classes, digits has 10: without what needs it (classification)" in ended.out
+    said = "the head has 8 classes, digits has 10; not measured: classification"
+    assert said in ended.out.splitlines()
     (path,) = (tmp_path / "digits").glob("evals/*/result.json")
     metrics = json.loads(path.read_text())["metrics"]
+    assert json.loads(path.read_text())["weights"] == weights  # of the file, before the resize
     assert [name for name in metrics if not name.endswith("_sd")] == [
         "fewshot/digits/5shot", "fewshot/digits/10shot"
     ]  # fmt: skip
@@ -304,8 +366,32 @@ def test_eval_measures_any_checkpoint(
         ("evals.shifts=[29]", "evals.shifts=[29]: at most 28 pixels"),
         ("data.crop_pct=0", "data.crop_pct=0.0: above 0, at most 1"),
         ("recipe.polyak=0.5", "recipe.polyak=0.5: `vitcli eval` trains nothing"),
+        ("seed=7", "seed=7: `vitcli eval` trains nothing"),
+        ("scale=paper", "scale=paper: a run has its own data and evals; give data=, evals="),
+        ("experiment=r50_b_16", "experiment=r50_b_16: a run has its own data and evals"),
     ):
         assert message in vitcli("eval", str(trained), *few, wrong).err
     nothing = vitcli("eval", str(trained), *few, "evals=upstream")
     assert nothing.code == 2
-    assert "nothing to measure" in nothing.err
+    assert f"{said}; evals.downstream=null: nothing to measure" in nothing.err
+
+
+def test_a_checkpoint_without_a_head_predicts_no_class(
+    vitcli: Callable[..., Ended], trained: Path, tmp_path: Path
+) -> None:
+    state = load_file(trained / "checkpoints/model.safetensors")
+    body = {n: t for n, t in state.items() if not n.startswith(("head.", "pre_logits."))}
+    save_file(body, tmp_path / "body.safetensors")
+    words = ["data=digits", "data.img_size=16", "evals=upstream", "evals.shifts=[2]"]
+    ended = vitcli(
+        "eval", str(tmp_path / "body.safetensors"), *words, "model.num_heads=1",
+        f"outputs={tmp_path / 'o'}",
+    )  # fmt: skip
+    assert ended.code == 0, ended.err
+    said = {
+        "the file has no head; not measured: classification",
+        "no head, and so no shift/<s>/consistency",
+    }
+    assert said <= set(ended.out.splitlines())
+    measured = [line.split()[0] for line in ended.out.splitlines() if line.startswith("shift/")]
+    assert measured == ["shift/2/error", "shift/2/invariance"]

@@ -195,6 +195,8 @@ def test_the_place_is_what_torchrun_or_srun_says(monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
     monkeypatch.delenv("SLURM_CPUS_ON_NODE", raising=False)
     assert cores() == 4  # torchrun's two share them
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "6")
+    assert cores() == 3  # or those of the task that torchrun is
 
 
 def test_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -107,7 +107,7 @@ def results(study: str, outputs: str | Path = "outputs") -> Runs:
     Raises:
         ValueError: nothing of that name is planned there, or its plan is not one.
     """
-    from vitcli.analysis.results import load as load_results
+    from vitcli.analysis.load import load as load_results
     from vitcli.report.notebook import Runs
     from vitcli.study.plan import newest
 

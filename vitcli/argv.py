@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from vitcli.choices import nearest
+from vitcli.choices import choose, nearest
 
 # Hydra's flags; the first set takes a value, the second may.
 _VALUED = {
@@ -18,16 +18,16 @@ _CONFIG_DIR = ("--config-dir", "-cd")
 _OPTIONAL = {"--info", "-i"}
 _PLAIN = {
     "--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r", "--multirun", "-m",
-    "--shell-completion", "-sc",
 }  # fmt: skip
-_INFO = {"all", "config", "defaults", "defaults-tree", "plugins", "searchpath"}
+_CFG = ("job", "hydra", "all")
+_INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 
 
 def split_argv(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     """Returns (flags and their values, overrides), as Hydra refuses overrides around a flag.
 
     Raises:
-        ValueError: for a flag that Hydra does not have.
+        ValueError: for a flag that Hydra does not have, or one without a value that it takes.
     """
     flags: list[str] = []
     overrides: list[str] = []
@@ -44,10 +44,16 @@ def split_argv(argv: Sequence[str]) -> tuple[list[str], list[str]]:
             if not equals and not rest:
                 raise ValueError(f"{name} needs a value")
             given = given if equals else rest.pop(0)
+            if name in ("--cfg", "-c"):
+                choose(name, given, _CFG)
             flags += [name, os.path.expanduser(given) if name in _CONFIG_DIR else given]
             continue
+        if equals and name in _OPTIONAL:
+            choose(name, given, _INFO)
+        elif equals:
+            raise ValueError(f"{word}: {name} takes no value")
         flags.append(word)
-        if name in _OPTIONAL and rest and rest[0] in _INFO:
+        if name in _OPTIONAL and not equals and rest and rest[0] in _INFO:
             flags.append(rest.pop(0))
     return flags, overrides
 
@@ -65,19 +71,23 @@ def finetune_argv(source: str, argv: Sequence[str]) -> list[str]:
     """Returns the arguments of `train` that fine-tune `source`.
 
     Raises:
-        ValueError: an override of what the source itself determines.
+        ValueError: an override of what the source itself determines, or of a whole training.
     """
-    keys = {word.partition("=")[0].lstrip("+~") for word in argv}
-    for key in sorted(keys):
-        if key.split(".")[0] in ("model", "pos_emb", "stem"):
-            given = next(word for word in argv if word.lstrip("+~").startswith(key))
+    given = {word.partition("=")[0].lstrip("+~"): word for word in argv}
+    for key, word in given.items():
+        if key in ("scale", "experiment"):  # of a model's own training
             raise ValueError(
-                f"{given}: the model is that of {source}, only its head is new; give "
+                f"{word}: `vitcli finetune` does not read it; give data=, recipe= and evals="
+            )
+        if key.split(".")[0] in ("model", "pos_emb", "stem"):
+            raise ValueError(
+                f"{word}: the model is that of {source}, only its head is new; give "
                 "`vitcli convert` what a file does not say, and fine-tune the copy"
             )
     defaults = {"data": "digits", "evals": "upstream", "recipe": "finetune_laptop"}
-    chosen = [f"{group}={option}" for group, option in defaults.items() if group not in keys]
-    if not keys & {"data.interpolation", "data.crop_pct", "data.crop_mode", "finetune.preprocess"}:
+    chosen = [f"{group}={option}" for group, option in defaults.items() if group not in given]
+    pixels = {"data.interpolation", "data.crop_pct", "data.crop_mode", "finetune.preprocess"}
+    if not given.keys() & pixels:
         chosen.append("finetune.preprocess=source")
     return [*argv, *chosen, f"finetune.source={quoted(source)}"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import tempfile
 import time
@@ -23,6 +22,7 @@ from vitcli.compose import compose
 from vitcli.data import Batch, DataSource, Order, build_data
 from vitcli.data.held import Held
 from vitcli.data.order import batch_draw, batch_index
+from vitcli.machine import cores
 from vitcli.progress import measuring
 from vitcli.trainer import find_device
 
@@ -45,10 +45,10 @@ def bench_data() -> dict[str, dict[str, float]]:
     """Returns images/s of our loader and timm's on a folder of JPEGs, and CIFAR's beside a step.
 
     The folder is written for the occasion. Both loaders crop, flip and scale to [-1, 1] alike, in
-    as many worker processes as there are cores; timm's once with its prefetcher (its own default)
-    and once without.
+    as many worker processes as there are cores for this one; timm's once with its prefetcher (its
+    own default) and once without.
     """
-    workers = os.cpu_count() or 1
+    workers = cores()
     threads = torch.get_num_threads()
     with tempfile.TemporaryDirectory() as folder:
         _write_jpegs(Path(folder))

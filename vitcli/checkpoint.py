@@ -21,7 +21,7 @@ from vitcli.status import state_paths
 
 
 class Stateful(Protocol):
-    """What a training state is made of: a model, an average of models, an optimizer."""
+    """What a training state is made of: model, optimizer, average, data, looks, losses."""
 
     def state_dict(self) -> dict[str, Any]: ...
 

@@ -139,7 +139,7 @@ def plan(
     time: Annotated[bool, typer.Option("--time", help="Time a few steps of each model.")] = False,
     processes: Annotated[
         int | None,
-        typer.Option(min=1, help="Show each process's memory, for so many."),
+        typer.Option(min=1, help="Show the memory of each process, for a run of this many."),
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -124,7 +124,7 @@ class Commands(TyperGroup):
         if not ctx.resilient_parsing and args[0] not in self.commands:
             from vitcli.choices import nearest
 
-            near = nearest(args[0], self.commands) or "; `vitcli --help` lists all"
+            near = nearest(args[0], self.commands) or f"; `{ctx.command_path} --help` lists all"
             raise ValueError(f"{_path(ctx)}no command '{args[0]}'{near}")
         return super().resolve_command(ctx, args)
 

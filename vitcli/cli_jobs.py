@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from vitcli import complete
 from vitcli.cli_options import Json, Outputs, Planned
 from vitcli.files import one_line
 from vitcli.machine import place
@@ -60,7 +61,13 @@ def logs(
 
 
 def report(
-    study: Planned = "",
+    study: Annotated[
+        str,
+        typer.Argument(
+            help="A study's name (pos-emb), its folder's, or the file that `vitcli export` wrote.",
+            autocompletion=complete.planned,
+        ),
+    ] = "",
     every: Annotated[bool, typer.Option("--all", help="Every study, and their index.")] = False,
     outputs: Outputs = Path("outputs"),
     as_json: Json = False,

@@ -73,7 +73,7 @@ def serve(
         "outputs"
     ),
     port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Of this machine; 0: any that is free.")
+        int, typer.Option(min=0, max=65535, help="The port on this machine; 0: any that is free.")
     ] = 8000,
 ) -> None:
     """Show runs and studies in a browser, also while they run. For this machine, read-only."""

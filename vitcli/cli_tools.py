@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vitcli.cli_options import Json, Overrides, Source, expanded
 from vitcli.output import answer, console
 
+if TYPE_CHECKING:
+    from vitcli.config import RunConfig
+
 
 def check_data(overrides: Overrides = None, as_json: Json = False) -> None:
     """Read every image of a data set: classes, broken files, modes, sizes, what is there twice."""
-    from vitcli.compose import compose
     from vitcli.data.inspect import check, print_checked
 
-    checked = check(compose(overrides or []).data)
+    checked = check(_of_data(overrides).data)
     if as_json:
         answer("data check", vars(checked))
     else:
@@ -32,11 +34,20 @@ def show_data(
     ),
 ) -> None:
     """Write a contact sheet: images as the model sees them, augmented, then for validation."""
-    from vitcli.compose import compose
     from vitcli.data.inspect import show
 
-    show(compose(overrides or []), out)
+    show(_of_data(overrides), out)
     print(out)
+
+
+def _of_data(overrides: list[str] | None) -> RunConfig:
+    """Returns the config whose data are looked at; no model need fit them. Raises ValueError."""
+    from vitcli.compose import compose
+    from vitcli.rules import validate_data, validate_fields
+
+    config = compose(overrides or [], check=validate_fields)
+    validate_data(config)
+    return config
 
 
 def convert(

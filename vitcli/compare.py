@@ -13,7 +13,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from vitcli.analysis.intervals import Interval, Sample
+from vitcli.analysis.intervals import Interval, Sample, varies
 from vitcli.files import is_name, write_bytes
 from vitcli.frozen import read_settings
 from vitcli.records import Run, read_losses, read_run
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 LEVEL = 0.95
 _PLACES = ("outputs", "finetune.source")
+_Seeds = tuple[int, int]  # of a run and of its data
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class Compared:
     """A metric of two runs: their means over so many seeds, and the second less the first.
 
     Attributes:
-        n: the seeds that both have; interval: of the difference, None with fewer than two.
+        n: the seeds that both have, with the same data.
+        interval: of the difference, None with fewer than two.
     """
 
     metric: str
@@ -66,23 +68,23 @@ def metrics(first: Path, second: Path) -> list[Compared]:
     return [_compared(name, _values(a, name), _values(b, name)) for name in names if name in known]
 
 
-def _values(runs: Mapping[int, Run], metric: str) -> dict[int, float]:
-    """Returns the metric by seed, of those that have it."""
-    found = {seed: run.value(metric) for seed, run in runs.items()}
-    return {seed: value for seed, value in found.items() if not math.isnan(value)}
+def _values(runs: Mapping[_Seeds, Run], metric: str) -> dict[_Seeds, float]:
+    """Returns the metric by seeds, of those that have it."""
+    found = {seeds: run.value(metric) for seeds, run in runs.items()}
+    return {seeds: value for seeds, value in found.items() if not math.isnan(value)}
 
 
-def _compared(metric: str, a: Mapping[int, float], b: Mapping[int, float]) -> Compared:
-    pairs = np.array([b[seed] - a[seed] for seed in a if seed in b])
+def _compared(metric: str, a: Mapping[_Seeds, float], b: Mapping[_Seeds, float]) -> Compared:
+    pairs = np.array([b[seeds] - a[seeds] for seeds in a if seeds in b])
     means = [sum(of.values()) / len(of) if of else math.nan for of in (a, b)]
-    varies = len(pairs) > 1 and pairs.std() > 0
+    scale = max(map(abs, [*a.values(), *b.values()]), default=0.0)
     return Compared(
         metric,
         (means[0], means[1]),
         (len(a), len(b)),
         float(pairs.mean()) if len(pairs) else means[1] - means[0],
         len(pairs),
-        Sample(pairs).interval(LEVEL) if varies else None,
+        Sample(pairs).interval(LEVEL) if varies(pairs, scale) else None,
     )
 
 

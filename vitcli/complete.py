@@ -32,9 +32,9 @@ def planned(ctx: typer.Context) -> list[str]:
 
 def sources(incomplete: str) -> list[str]:
     """Returns the folders of runs, below the outputs that are being typed or `outputs`."""
-    typed = Path(incomplete)
-    outputs = typed.parent.parent if typed.parent.name == "runs" else Path("outputs")
-    return [str(folder) for folder in _folders(outputs / "runs")]
+    typed, _ = os.path.split(incomplete)
+    runs = typed if os.path.basename(typed) == "runs" else "outputs/runs"
+    return [f"{runs}/{folder.name}" for folder in _folders(Path(runs))]
 
 
 def kinds() -> list[str]:

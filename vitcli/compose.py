@@ -16,7 +16,7 @@ from vitcli.catalog import groups, options
 from vitcli.choices import nearest
 from vitcli.config import RunConfig
 from vitcli.files import conf_dir
-from vitcli.rules import validate, validate_fields
+from vitcli.rules import refuse_login, validate, validate_fields
 from vitcli.with_hydra import (
     ALONE,
     apply,
@@ -53,7 +53,7 @@ def compose(
     refuse_hydra(words)
     made = [parsed(word) for word in _prepared(words, groups)]
     chosen = [o for o in made if o.key_or_group in groups or o.is_sweep_override()]
-    with ALONE, one_line_errors(config_dir):
+    with ALONE, one_line_errors():
         whole = _whole(tuple(o.input_line for o in chosen), config_dir, change)
         config = _changed(whole, [o for o in made if o not in chosen])
     check(config)
@@ -166,7 +166,7 @@ def hydra_main(argv: Sequence[str], job: Callable[[RunConfig], None]) -> None:
             else:
                 raise
 
-    with one_line_errors(config_dir):
+    with one_line_errors():
         words = ["--", *overrides] if overrides else []
         run_hydra("config", ["vitcli train", *flags, *words], task)
     if errors and len(errors) + done > 1:
@@ -196,6 +196,8 @@ def _prepared(overrides: Sequence[str], groups: Mapping[str, list[str]]) -> list
             if override.is_delete():
                 raise ValueError(f"{line}: no key can be taken away, only set")
             line = _enumerated(override, groups)
+        if key in ("data.path", "evals.path"):  # before Hydra writes a multirun's settings
+            refuse_login(key, line)
         if key == "experiment":
             line = _LONE_NULL.sub("[]", line)  # none of the options, as Hydra takes it
         if key in groups:

@@ -1,4 +1,4 @@
-"""The schema of every run, one dataclass per config group, and the run's identity.
+"""The schema of every run, one dataclass per config group.
 
 `conf/` fills these classes, `compose.py` makes them, `rules.py` checks them, all else reads them.
 """
@@ -118,14 +118,15 @@ class DataConfig:
     class_map: str | None = field(default=None, metadata={"later": True})
     # Of hfds, wds their splits, of folders their names: then val/ comes before validation/.
     splits: list[str] = field(default_factory=lambda: ["train", "validation"])
-    # Of each class, for validation, drawn by the images' names, where there is no such part.
+    # Share of each class held out for validation where the set has no validation part.
     val_share: float | None = at_least(0.0, None, later=True)
     columns: list[str] = field(default_factory=lambda: ["image", "label"])  # of hfds
     # Of hfds: which configuration of a set of the Hub that has several.
     config_name: str | None = field(default=None, metadata={"later": True})
     workers: int = at_least(0, 2)  # processes that decode; 0: this one
     max_bad: int = at_least(0, 0)  # images that may fail to decode, and are left out
-    max_pixels: int = at_least(1, 100_000_000)  # of an image; a larger one counts as bad
+    # Of an image; a larger one counts as bad.
+    max_pixels: int = at_least(1, 100_000_000, later=True)
     interpolation: str = choice("bilinear", "bicubic")
     crop_pct: float = at_least(0.0, 0.875)  # of the shorter side that evaluation sees
     # center: its middle; squash: all of it, in other proportions; border: padded to a square.
@@ -189,7 +190,8 @@ class TrainConfig:
     images: int | None = at_least(1, None)
     batch_size: int = at_least(1, 64)
     accumulate: int = at_least(1, 1)  # micro-batches in a batch
-    auto_batch: bool = field(default=False, metadata={"later": True})  # smaller ones, if too large
+    # Smaller micro-batches where memory runs out.
+    auto_batch: bool = field(default=False, metadata={"later": True})
     # A step whose gradient is not finite ends the run, or is left out and counted.
     on_nan: str = choice("stop", "skip", later=True)
     precision: str = choice("auto", "fp32", "bf16")

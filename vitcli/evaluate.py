@@ -11,10 +11,10 @@ from typing import Any
 
 from vitcli.compose import compose, override
 from vitcli.config import DataConfig, RunConfig
-from vitcli.data import build_data
+from vitcli.data import DataSource, build_data
 from vitcli.data.names import same_form, some
 from vitcli.environment import environment
-from vitcli.evals import build_evals, measure
+from vitcli.evals import Evaluator, build_evals, measure, said_by
 from vitcli.files import write_record
 from vitcli.frozen import read_config
 from vitcli.identity import identity
@@ -28,7 +28,8 @@ from vitcli.transfer import digest
 _OF_MODEL = ("model", "pos_emb", "stem", "which")
 # What only training reads.
 _OF_TRAINING = (
-    "recipe", "train", "finetune", "checkpoint", "compile", "parallel", "recompute", "tracker"
+    "recipe", "train", "finetune", "checkpoint", "compile", "parallel", "recompute", "tracker",
+    "seed",
 )  # fmt: skip
 _PREPROCESSING = {"data.interpolation", "data.crop_pct", "data.crop_mode"}
 
@@ -48,46 +49,39 @@ def evaluate(source: str, overrides: Sequence[str]) -> tuple[Path, dict[str, Any
             raise ValueError(f"{word}: `vitcli eval` trains nothing, it does not read this setting")
     of_model = [word for word in overrides if _key(word).split(".")[0] in _OF_MODEL]
     overrides = [word for word in overrides if word not in of_model]
-    config = _config(source, overrides)
+    own = Path(source) / "config.yaml"
+    run = read_config(own) if own.exists() else None
+    config = _config(run, overrides)
     validate_data(config)
     validate_evals(config)
     device = find_device(config)
     use_threads(config)
     img_size = config.data.height_width
-    checkpoint, line = read(source, of_model, img_size).resize(img_size)
+    checkpoint = read(source, of_model, img_size)
+    weights = digest(checkpoint)
+    checkpoint, line = checkpoint.resize(img_size)
     if not {_key(word) for word in overrides} & _PREPROCESSING:
         config.data = checkpoint.preprocess.applied(config.data)
     validate_shifts(config.evals.shifts, checkpoint.config, img_size)
     data = build_data(config.data, device)
     evaluators = build_evals(config, data, device)
-    weights = digest(checkpoint)
     notes = [line, *checkpoint.preprocess.differences(config.data), *unsaid(checkpoint)]
     checkpoint, folded = checkpoint.for_our_pixels()
-    notes += folded
-    if checkpoint.num_classes != data.num_classes:
-        left_out = some([e.protocol()["name"] for e in evaluators if e.uses_head])
-        notes.append(
-            f"head of {checkpoint.num_classes} classes, {config.data.name} has {data.num_classes}: "
-            f"without what needs it ({left_out})"
-        )
-        evaluators = [e for e in evaluators if not e.uses_head]
-    else:
-        checkpoint, said = _by_name(checkpoint, data.class_names(), config.data)
-        notes += said
+    checkpoint, evaluators, said = _fit_head(checkpoint, evaluators, data, config.data, run)
     if not evaluators:
-        raise ValueError(f"{source}: {notes[-1]}, and evals.downstream=null: nothing to measure")
+        raise ValueError(f"{source}: {said[-1]}; evals.downstream=null: nothing to measure")
     model = checkpoint.build().to(device)
     metrics = measure(evaluators, lambda evaluator: evaluator.run(model), source)
     measured: dict[str, Any] = {"data": identity(config.data), "evals": identity(config.evals)}
     measured |= {"overrides": of_model} if of_model else {}
     how = hashlib.sha256(json.dumps(measured, sort_keys=True).encode()).hexdigest()[:10]
     result = {
+        **measured,
         "source": source,
         "weights": weights,
         "metrics": metrics,
         "evals": [evaluator.protocol() for evaluator in evaluators],
-        "notes": [*notes, *data.said()],
-        **measured,
+        "notes": [*notes, *folded, *said, *data.said(), *said_by(evaluators)],
         "env": environment(config, device),
     }
     name = f"{checkpoint.config.model.name}-{weights}-{how}"
@@ -100,18 +94,53 @@ def _key(word: str) -> str:
     return word.lstrip("+~").partition("=")[0]
 
 
+def _fit_head(
+    checkpoint: Checkpoint,
+    evaluators: list[Evaluator],
+    data: DataSource,
+    config: DataConfig,
+    run: RunConfig | None,
+) -> tuple[Checkpoint, list[Evaluator], list[str]]:
+    """Returns the checkpoint with the data's order of classes, who can measure it, what to say.
+
+    Args:
+        run: whose folder the checkpoint is; None: of no run.
+    Raises:
+        ValueError: the head has as many classes as the data, but others.
+    """
+    heads, name = checkpoint.num_classes, config.alias or config.name
+    if heads == data.num_classes:
+        known = run is not None and _same_classes(run.data, config)
+        checkpoint, said = _by_name(checkpoint, data.class_names(), config, known)
+        return checkpoint, evaluators, said
+    why = f"the head has {heads} classes, {name} has {data.num_classes}"
+    left_out = some([e.protocol()["name"] for e in evaluators if e.uses_head])
+    said = [f"{why if heads else 'the file has no head'}; not measured: {left_out}"]
+    return checkpoint, [e for e in evaluators if not e.uses_head], said
+
+
+def _same_classes(one: DataConfig, other: DataConfig) -> bool:
+    """Returns whether two sets of as many classes number them alike: they are the same set."""
+    return all(
+        getattr(one, key) == getattr(other, key)
+        for key in ("name", "alias", "columns", "config_name", "class_order")
+    ) and (one.alias is not None or one.path == other.path)
+
+
 def _by_name(
-    checkpoint: Checkpoint, classes: list[str] | None, data: DataConfig
+    checkpoint: Checkpoint, classes: list[str] | None, data: DataConfig, known: bool = False
 ) -> tuple[Checkpoint, list[str]]:
     """Returns the checkpoint with the data's order of classes, and what is to be said of it.
 
+    Args:
+        known: its head is of the data's classes, in their order, wherever nothing names them.
     Raises:
         ValueError: the head's classes are not the data's.
     """
     if data.class_map is not None:
         checkpoint = replace(checkpoint, classes=_read_map(data.class_map, checkpoint.num_classes))
     own = checkpoint.classes
-    if own is None and classes is None and checkpoint.code_base == "vitcli":
+    if own is None and classes is None and known:
         return checkpoint, []
     if own is None:
         order = (
@@ -157,12 +186,13 @@ def _read_map(path: str, num_classes: int) -> list[str]:
     return names
 
 
-def _config(source: str, overrides: Sequence[str]) -> RunConfig:
+def _config(run: RunConfig | None, overrides: Sequence[str]) -> RunConfig:
     """Returns the config; of a run's folder, data and evals are the run's, single keys replaced."""
     config = compose(overrides, check=validate_fields)
-    if (own := Path(source) / "config.yaml").exists():
-        run = read_config(own)
+    if run is not None:
         keys = {_key(word): word.lstrip("+~") for word in overrides}
+        for key in keys.keys() & {"scale", "experiment"}:
+            raise ValueError(f"{keys[key]}: a run has its own data and evals; give data=, evals=")
         for section in {"data", "evals"} - set(keys):  # `data=digits` replaces all of it
             single = [word for key, word in keys.items() if key.startswith(f"{section}.")]
             setattr(config, section, getattr(override(run, single), section))

@@ -63,7 +63,7 @@ def check_frozen(folder: Path, config: RunConfig) -> None:
     if not path.exists():
         return
     held, known = dict(flat(_held(path))), dict(flat(asdict(config)))
-    found = [f"{key}, which there is not" for key in held.keys() - known.keys()]
+    found = [f"{key} is no setting" for key in held.keys() - known.keys()]
     for key, value in known.items():
         if key in held and held[key] != value and not is_free(key, config):
             found.append(f"{key} is {held[key]}, not {value}")

@@ -99,12 +99,18 @@ class Gradients:
                 f"not even one image fits into {there / 1e9:.3g} GB; recompute=true takes less, "
                 "and parallel=fsdp over several processes"
             )
-        parts = -(-size // (smaller * processes))
-        while size % parts:
-            parts += 1
+        for parts in range(-(-size // (smaller * processes)), size // processes + 1):
+            if size % parts == 0 and not (self.whole and size // parts % 2):
+                break
+        else:
+            return (
+                f"{smaller} should fit, but no train.accumulate divides train.batch_size={size} so"
+            )
+        able = processes == 1 and config.recipe.dropout == 0
+        hint = "; train.auto_batch=true finds what does" if able else ""
         return (
-            f"train.accumulate={parts} with train.batch_size={size}, {size // parts // processes} "
-            "images at once, should fit; train.auto_batch=true finds what does"
+            f"train.accumulate={parts} with train.batch_size={size}, "
+            f"{-(-size // (parts * processes))} images at once, should fit{hint}"
         )
 
     def _backward(self, images: Tensor, labels: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ NOT_IDENTITY = (
     "checkpoint", "compile", "device", "threads", "parallel", "recompute", "tracker", "outputs"
 )  # fmt: skip
 NOT_IDENTITY_WITHIN = {
-    "data": ("root", "download", "workers", "max_bad", "max_pixels"),
+    "data": ("root", "download", "workers", "max_bad"),
     "train": ("auto_batch",),
     "finetune": ("source",),  # a place; `weights` stays
 }

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from vitcli.analysis.results import Results, load
+from vitcli.analysis.load import load
+from vitcli.analysis.results import Results
 from vitcli.files import one_line
 from vitcli.notify import Notify
 from vitcli.records import Run
@@ -20,7 +21,8 @@ from vitcli.report.build import Figures, end_live, write_live
 
 TICK_SECONDS = 10.0  # between two looks at the runs, at least
 # Of a study's time, 1 % in all: looks at the runs, the page's text, its figures. And the seconds
-# that the first of each computes: of 40 runs 0.01, 0.07, 1.5 (later ones 0.01, 0.03, 0.8).
+# that the first of each computes: of 40 runs 0.01, 0.07, 1.5. Later ones take 0.01, 0.02 to 0.4
+# (the more, the more claims are undecided), 0.8.
 _LOOKS, _TEXTS, _FIGURES = (0.002, 0.01), (0.003, 0.07), (0.005, 1.5)
 _NAMED = 3  # runs in a notice
 _BAD = ("failed", "lost")

@@ -71,15 +71,19 @@ def cores() -> int:
     """Returns how many cores this process may use: by affinity, cgroup quota, SLURM's job.
 
     SLURM need not bind a job to the cores that it is given. Processes that torchrun starts on one
-    machine share its cores.
+    machine share its cores, or their task's; tasks that srun starts share those of the node, where
+    it does not say how many each has.
     """
     from joblib import cpu_count
 
-    there = int(cpu_count())
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        there //= place().local_size
-    given = os.environ.get("SLURM_CPUS_PER_TASK") or os.environ.get("SLURM_CPUS_ON_NODE") or ""
-    return max(1, min(there, int(given))) if given.isdecimal() else max(1, there)
+    there, sharing = int(cpu_count()), place().local_size
+    elastic = "TORCHELASTIC_RUN_ID" in os.environ
+    task, node = (os.environ.get(f"SLURM_CPUS_{of}", "") for of in ("PER_TASK", "ON_NODE"))
+    if task.isdecimal():
+        there = min(there, int(task))
+    elif node.isdecimal():
+        there = min(there, int(node) if elastic else int(node) // sharing)
+    return max(1, there // sharing if elastic else there)
 
 
 def available_memory() -> float:

@@ -51,7 +51,7 @@ def _validate_resnet(config: RunConfig) -> None:
 
 
 def _validate_vit(config: RunConfig, img_size: tuple[int, int]) -> None:
-    model, pos_emb, stem = config.model, config.pos_emb, config.stem
+    model = config.model
     for key in ("depth", "embed_dim", "mlp_dim", "num_heads"):
         if getattr(model, key) < 1:
             raise ValueError(f"model.{key}={getattr(model, key)}: a ViT needs at least 1")
@@ -75,6 +75,12 @@ def _validate_vit(config: RunConfig, img_size: tuple[int, int]) -> None:
             f"model.head_hidden_dim={model.head_hidden_dim} with model.head_hidden=false: there is "
             "no hidden layer"
         )
+    _validate_pos_emb(config)
+    _validate_stem(config)
+
+
+def _validate_pos_emb(config: RunConfig) -> None:
+    model, pos_emb = config.model, config.pos_emb
     learned = pos_emb.kind in ("learned_1d", "learned_2d")
     if pos_emb.where != "stem" and not learned:
         raise ValueError(
@@ -92,25 +98,31 @@ def _validate_vit(config: RunConfig, img_size: tuple[int, int]) -> None:
             f"model.embed_dim={model.embed_dim} with pos_emb.kind={pos_emb.kind}: "
             f"must be a multiple of {divisor}"
         )
-    if stem.layers and str(model.patch_size) not in stem.layers:
+
+
+def _validate_stem(config: RunConfig) -> None:
+    model, stem = config.model, config.stem
+    _validate_groups("stem.groups", stem.groups, stem.width)
+    if not stem.layers:
+        return
+    if str(model.patch_size) not in stem.layers:
         raise ValueError(
             f"model.patch_size={model.patch_size} with stem={stem.name}: this ResNet's total "
             f"stride is one of {', '.join(stem.layers)} pixels (stem.layers)"
         )
-    if stem.layers and min(stem.layers[str(model.patch_size)], default=0) < 1:
+    if min(stem.layers[str(model.patch_size)], default=0) < 1:
         raise ValueError(
             f"stem.layers.{model.patch_size}={stem.layers[str(model.patch_size)]} with "
             f"stem={stem.name}: at least one stage, and one block in each"
         )
-    if stem.layers and model.patch_size % backbone_stride(stem, model.patch_size):
+    if model.patch_size % backbone_stride(stem, model.patch_size):
         raise ValueError(
             f"stem.layers.{model.patch_size}={stem.layers[str(model.patch_size)]} with "
             f"stem.root={stem.root} has a stride of {backbone_stride(stem, model.patch_size)}, "
             f"which does not divide model.patch_size={model.patch_size}"
         )
-    if stem.layers and stem.width % 8:
+    if stem.width % 8:
         raise ValueError(f"stem.width={stem.width}: must be a multiple of 8")
-    _validate_groups("stem.groups", stem.groups, stem.width)
 
 
 def _validate_groups(key: str, groups: int, width: int) -> None:

@@ -19,7 +19,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 KEY = "notify"
 TIMEOUT_SECONDS = 10.0
-_WANTED = "wanted is http://HOST/..., https://HOST/..., or a command"
+_WANTED = "give http://HOST/..., https://HOST/... or a command"
 
 
 @dataclass(frozen=True)

@@ -45,3 +45,14 @@ def lr_at(step: int, num_steps: int, recipe: RecipeConfig) -> float:
     if recipe.schedule == "linear":
         return recipe.lr * (1 - progress)
     return recipe.lr * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def all_warmup(num_steps: int, recipe: RecipeConfig) -> list[str]:
+    """Returns a line to say where the warm-up takes the whole training, none where it does not."""
+    warmup = recipe.warmup_steps
+    if warmup is None or warmup < num_steps:
+        return []
+    return [
+        f"recipe.warmup_steps={warmup} in a training of {num_steps} steps: the rate rises to "
+        f"{num_steps / warmup:.0%} of recipe.lr and never decays"
+    ]

@@ -34,6 +34,7 @@ class Lenient:
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
+        self._at_terminal = stream.isatty()
         self.lost: OSError | None = None
 
     def write(self, text: str) -> int:
@@ -53,7 +54,8 @@ class Lenient:
 
     def _drop(self, error: OSError) -> None:
         """Sends all that follows nowhere, what is held back and Python's own last flush too."""
-        if error.errno != errno.EPIPE:
+        gone = (errno.EPIPE, errno.EIO) if self._at_terminal else (errno.EPIPE,)
+        if error.errno not in gone:
             self.lost = self.lost or error
         with suppress(OSError):
             nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -15,6 +15,8 @@ _UNKNOWN_CLASSES = 1000  # of a set that is not read before the first run
 def train_flops(config: RunConfig) -> tuple[int, float]:
     """Returns (parameters, training FLOPs by the paper's rule) of a run, trials of rates included.
 
+    A result's `train_flops` are of the training alone, without those trials.
+
     Raises:
         ValueError: a length in epochs of a set whose size only its images tell.
     """

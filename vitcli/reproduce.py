@@ -32,7 +32,7 @@ class Again:
         changed: of the environment: what, then, now.
         differing: metrics that differ: then, now.
         same_log: the logged losses are the same.
-        outside: metrics that lie outside the interval of the other seeds, with it.
+        outside: metrics that now lie outside the interval of its seeds, itself among them; with it.
         unknown: metrics that differ where there are no two other seeds to compare with.
     """
 

@@ -22,7 +22,8 @@ STREAMED = ("hfds", "wds")  # those that can be read as streams
 _DOWNSTREAM = ("digits", "letters", *HELD, *OWN)
 _WORD = re.compile(r"\w[\w.-]*")  # what may be a part of a folder's name
 _OF_A_WORD = "letters, digits, _ . and - only, and no . or - at first"
-_RANDAUGMENT = re.compile(r"rand(-(m|n|w|p|mstd|mmax|inc|t)[0-9.]+)*")
+# As timm reads it: what it would leave out without a word is no match.
+_RANDAUGMENT = re.compile(r"rand(-(m|n|mmax)\d+|-inc[01]|-(p|mstd)\d+(\.\d+)?|-t(weights|3aw?))*")
 
 
 def validate(config: RunConfig) -> None:
@@ -55,6 +56,11 @@ def validate(config: RunConfig) -> None:
         raise ValueError(
             f"train.batch_size={config.train.batch_size} with train.accumulate="
             f"{config.train.accumulate}: recipe.mixup and recipe.cutmix mix images in pairs"
+        )
+    if config.train.auto_batch and config.recipe.dropout > 0:
+        raise ValueError(
+            f"train.auto_batch=true with recipe.dropout={config.recipe.dropout}: in smaller "
+            "micro-batches dropout draws other values, and the run is another; set train.accumulate"
         )
     endless = config.data.name == "glyphs" and config.data.size is None
     if endless and config.train.epochs is not None:
@@ -89,6 +95,9 @@ def validate_evals(config: RunConfig) -> None:
         raise ValueError(f"evals.downstream={evals.downstream}: each set once")
     for name in evals.own:
         load(EVALS, name)
+    refuse_login("evals.path", evals.path)
+    if "://" in (evals.path or ""):
+        raise ValueError(f"evals.path={evals.path}: few-shot evaluation needs files, not a URL")
     own = [name for name in evals.sets if name in OWN]
     if len(own) != (evals.path is not None):
         raise ValueError(
@@ -193,6 +202,12 @@ def validate_data(config: RunConfig) -> None:
         )
 
 
+def refuse_login(key: str, path: str | None) -> None:
+    """Raises ValueError, which does not show it, for a path that is a URL with a login in it."""
+    if re.search("://[^/]*@", path or ""):
+        raise ValueError(f"{key}: a URL with a password in it would be written into files")
+
+
 def _validate_own(data: DataConfig) -> None:
     own = data.name in OWN
     if own and data.path is None:
@@ -207,12 +222,11 @@ def _validate_own(data: DataConfig) -> None:
             f"data.augment.randaugment={data.augment.randaugment}, "
             f"data.augment.erasing={data.augment.erasing}: only for data.name={', '.join(OWN)}"
         )
+    refuse_login("data.path", data.path)
     try:
-        user = urlsplit(data.path or "").username
+        urlsplit(data.path or "")
     except ValueError as error:
         raise ValueError(f"data.path={data.path}: {error}") from None
-    if user is not None:
-        raise ValueError("data.path: a URL with a password in it would be written into files")
     if data.alias is not None and not _WORD.fullmatch(data.alias):
         raise ValueError(f"data.alias={data.alias}: {_OF_A_WORD}")
     for key in ("splits", "columns"):

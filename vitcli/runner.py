@@ -21,12 +21,13 @@ from vitcli.checkpoint import save_weights
 from vitcli.config import RunConfig, num_steps
 from vitcli.data import build_data
 from vitcli.environment import environment
-from vitcli.evals import Evaluator, build_evals, measure
+from vitcli.evals import Evaluator, build_evals, measure, said_by
 from vitcli.evals.classification import OF_BOTH, Classification
 from vitcli.files import read_record, sweep, write_record
 from vitcli.frozen import check_frozen, write_config
 from vitcli.identity import run_id
 from vitcli.models import build_model
+from vitcli.optim import all_warmup
 from vitcli.progress import progress
 from vitcli.status import Status, drop_state, only_one, read_status, settle
 from vitcli.step import compiles
@@ -125,6 +126,7 @@ def _run(
             with _followed(trainer) as follower:
                 seconds = _train(trainer, status, earlier, quiet, stop, follower)
                 result = _result(trainer, evaluators, references, quiet)
+                result["notes"] = [*(transfer or []), *result["notes"]]
                 wall = earlier + time.perf_counter() - began
                 result |= {"train_s": seconds, "wall_s": wall}
                 result |= {"transfer": transfer, "lr_grid": search}
@@ -147,6 +149,8 @@ def _announce(
         say(f"{processes} processes, {config.parallel}")
         if config.recipe.dropout > 0:
             say(f"recipe.dropout: {processes} processes draw other masks than one")
+    for line in all_warmup(steps, config.recipe):
+        say(line)
     if compiles(config, steps, device):
         say("compiling the step: up to a minute, once for a shape (compile=off: without)")
 
@@ -234,11 +238,12 @@ def _result(
         "metrics": metrics | references,
         "evals": [evaluator.protocol() for evaluator in evaluators],
         "params": parameters,
-        "train_flops": 6.0 * macs * images,  # the paper's rule: forward and backward
+        # The paper's rule, forward and backward; of this training, without trials of rates.
+        "train_flops": 6.0 * macs * images,
         "steps": trainer.num_steps,
         "kept_step": trainer.num_steps if looks.best is None else looks.best_step,
         "classes": trainer.data.class_names(),
-        "notes": _notes(trainer),
+        "notes": [*_notes(trainer), *said_by(evaluators)],
         "left_out_steps": trainer.losses.left_out,
         "micro_batch": trainer.gradients.micro_batch,
         "images": images,
@@ -249,7 +254,7 @@ def _result(
 
 def _notes(trainer: Trainer) -> list[str]:
     """Returns what was left out, assumed or converted, a line each."""
-    notes = trainer.data.said()
+    notes = trainer.data.said() + all_warmup(trainer.num_steps, trainer.config.recipe)
     if trainer.losses.left_out:
         notes.append(f"{trainer.losses.left_out} steps without a finite loss were left out")
     return notes

@@ -7,7 +7,7 @@ conf/study/*.yaml gives all but what planning fills in; a plan has its own scale
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +19,7 @@ from vitcli.choices import SCALES, choose, nearest
 from vitcli.earlier import in_words_of_now
 from vitcli.files import named, one_line, read_record
 
+REMEDY = " (`vitcli ablate` writes it anew)"  # of a plan that cannot be read
 _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 Line = Annotated[str, AfterValidator(one_line)]  # text that is shown
 
@@ -141,7 +142,7 @@ class Claim:
     metric: Annotated[list[str], BeforeValidator(_listed)] = field(default_factory=list)
     at_least: dict[str, float] | None = None
     within: dict[str, float] | None = None
-    number: int | None = None  # in the list of the paper's claims
+    number: int | None = None  # the same for claims, of any study, about one statement
     pick: str | None = None  # of `best`: the metric that chooses the column
     against: str | None = None  # of `tau`: the metric that `metric` is compared with
     paper: ClaimPaper | None = None
@@ -192,15 +193,16 @@ class Study:
         return _typed(in_words_of_now(written) if isinstance(written, Mapping) else written)
 
     @classmethod
-    def from_plan(cls, path: Path) -> Study:
-        """Returns the study of a plan.json. Raises ValueError, naming the file and the key."""
+    def from_plan(cls, path: Path, *checks: Callable[[Study], None]) -> Study:
+        """Returns the study of a plan.json. Raises ValueError, of `checks` too, naming the file."""
         try:
             found = _typed(read_record(path))
-            _check_planned(found)
+            for check in (_check_planned, *checks):
+                check(found)
             return found
         except ValueError as error:
             why = " ".join(str(error).split()).removeprefix(f"{path}: ")
-            raise ValueError(f"{path}: {why} (`vitcli ablate` writes it anew)") from None
+            raise ValueError(f"{path}: {why}{REMEDY}") from None
 
     def to_plan(self) -> dict[str, Any]:
         """Returns the study as JSON values, what is at its default left out."""
@@ -248,6 +250,8 @@ _WORDS = {  # pydantic's kinds of errors that have better words
 def _check_planned(study: Study) -> None:
     """Raises ValueError for what in a plan leads to nothing: a scale, a row, a column."""
     choose("scale", study.scale, SCALES)
+    if not study.cells or not study.seeds:
+        raise ValueError(f"{'seeds' if study.cells else 'cells'}=[]: give at least one")
     for cell in study.cells:
         choose("cells.row", cell.row, study.rows)
         choose("cells.column", cell.column, study.columns)

@@ -11,8 +11,8 @@ from vitcli.identity import run_id
 from vitcli.records import Run, read_run
 
 
-def siblings(folder: Path) -> dict[int, Run]:
-    """Returns by seed the run and those that differ from it in the seed alone.
+def siblings(folder: Path) -> dict[tuple[int, int], Run]:
+    """Returns by (seed, data.seed) the run and those that differ from it in these alone.
 
     A study's seed draws the data anew as well, and that of a source; `vitcli train seed=1` does
     not. Runs of the one kind are not mixed with runs of the other: there may be both, and then the
@@ -23,19 +23,21 @@ def siblings(folder: Path) -> dict[int, Run]:
     """
     runs, own = folder.parent, read_own(folder)
     start = folder.name.partition("-from-")[0] if own.finetune.weights else _named(folder)
-    drawn: dict[int, Run] = {}
-    same: dict[int, Run] = {}
+    drawn: dict[tuple[int, int], Run] = {}
+    same: dict[tuple[int, int], Run] = {}
     for other in sorted(runs.glob(f"{start}*")):
         try:
             its = read_own(other)
             if _seedless(its, runs) == _seedless(own, runs):
+                seeds = its.seed, its.data.seed
                 if its.data.seed - its.seed == own.data.seed - own.seed:
-                    drawn[its.seed] = read_run(other.name, runs)
+                    drawn[seeds] = read_run(other.name, runs)
                 if its.data.seed == own.data.seed:
-                    same[its.seed] = read_run(other.name, runs)
+                    same[seeds] = read_run(other.name, runs)
         except (ValueError, OSError):  # damaged, edited, or no run
             continue
-    return max(drawn, same, key=len) | {own.seed: read_run(folder.name, runs)}
+    its_own = {(own.seed, own.data.seed): read_run(folder.name, runs)}
+    return max(drawn, same, key=len) | its_own
 
 
 def _named(folder: Path) -> str:

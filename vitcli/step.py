@@ -83,11 +83,17 @@ def build_loss(model: nn.Module, config: RunConfig, num_steps: int, processes: i
 
     if not compiles(config, num_steps, device):
         return plain
-    whole = config.train.batch_size // config.train.accumulate // processes
+    micro_batch = config.train.batch_size // config.train.accumulate
+    shares = (micro_batch // processes, -(-micro_batch // processes))  # of one process
     fast = _compiled(plain)
-    # A batch in which images could not be decoded has a shape of its own, which is not compiled;
-    # the pieces of train.auto_batch are.
-    return lambda images, labels: (plain if whole % len(images) else fast)(images, labels)
+
+    def chosen(images: Tensor, labels: Tensor) -> Tensor:
+        # A batch in which images could not be decoded has a shape of its own, which is not
+        # compiled; the pieces of train.auto_batch are.
+        whole = any(share % len(images) == 0 for share in shares)
+        return (fast if whole else plain)(images, labels)
+
+    return chosen
 
 
 def _compiled(loss: Loss) -> Loss:

@@ -24,8 +24,9 @@ def stops() -> list[signal.Signals]:
 
 
 class StopSignal:
-    """Whether a signal came; it ends at once what goes on, but for training, which is asked to.
+    """Whether a signal came.
 
+    A signal ends at once what is going on; training is asked to stop after its step instead.
     A second Ctrl-C ends training, too.
     """
 
@@ -34,7 +35,7 @@ class StopSignal:
         self.number = 0  # of the signal that came
 
     def __call__(self) -> bool:
-        """Returns whether a signal came; from now on training is waited for, as it asks."""
+        """Returns whether a signal came; from now on a signal waits for the next question."""
         self._asked = True
         return self.number != 0
 

@@ -112,7 +112,8 @@ class Trainer:
         self.model.train()
         log = open_log(self.folder / "metrics.jsonl", self.step) if self.world.first else None
         checkpoint = self.config.checkpoint
-        since, first = time.perf_counter(), self.step  # of what the speed is of
+        # Where the steps begin that the speed is measured over.
+        since, first = time.perf_counter(), self.step
         with log or nullcontext(), self._streaming():
             while self.step < self.num_steps:
                 asked = self.world.asked(stop)

@@ -40,7 +40,7 @@ def describe_source(config: RunConfig) -> RunConfig:
         ValueError: no such checkpoint, or one that does not fit the rest of the config.
     """
     assert config.finetune.source is not None
-    checkpoint = read(config.finetune.source)
+    checkpoint = read(config.finetune.source, img_size=config.data.height_width)
     weights = _identity(config.finetune.source, checkpoint)
     described = under_new_head(config, checkpoint.config, weights)
     if config.finetune.preprocess == "source":
@@ -122,7 +122,9 @@ def pick_lr(
         if world.first:  # of a trial that an earlier process was killed in, too
             drop_state(trial)
         tried.append(world.agree(partial(_tried, trial / "dev.json")))
-        say(f"rate {lr:g}: top-1 {tried[-1]['top1']} on a dev split of {split.val_size}")
+        top1 = tried[-1]["top1"]
+        came = "diverged" if top1 is None else f"top-1 {top1} on a dev split of {split.val_size}"
+        say(f"rate {lr:g}: {came}")
     finite = [entry for entry in tried if entry["top1"] is not None]
     if not finite:
         raise FloatingPointError(f"finetune.lr_grid={config.finetune.lr_grid}: each rate diverged")

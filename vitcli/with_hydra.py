@@ -158,18 +158,28 @@ def parsed(override: str) -> Any:
 
 def _place(override: str, error: BaseException) -> int | None:
     """Returns the index at which the grammar stopped; None if it read all, and then refused it."""
+    line, column = (_local(error, "syntaxError", name) for name in ("line", "column"))
+    if line is None:
+        return None
+    above = override.splitlines(keepends=True)[: line - 1]
+    return sum(map(len, above)) + int(column)
+
+
+def _local(error: BaseException, function: str, name: str) -> Any:
+    """Returns what a function that failed had as `name`, which its error does not keep; or None."""
+    found = None
     for frame, _ in traceback.walk_tb(error.__traceback__):
-        if frame.f_code.co_name == "syntaxError":  # of the listener: the error does not keep it
-            above = override.splitlines(keepends=True)[: frame.f_locals["line"] - 1]
-            return sum(map(len, above)) + int(frame.f_locals["column"])
-    return None
+        if frame.f_code.co_name == function:
+            found = frame.f_locals.get(name, found)
+    return found
 
 
 def read_yaml(path: Path, ours: bool = False) -> Any:
     """Returns the value in the YAML file, read as Hydra does: 1e-3 is a number.
 
     Args:
-        ours: read by PyYAML in C, twenty times as fast, which knows 1.0e-3 alone for a number.
+        ours: read by PyYAML in C, twenty times as fast, which takes 1.0e-3 for a number, but 1e-3
+            for text.
     Raises:
         ValueError: in one line with the file: no YAML, a key twice, a value inside itself.
     """
@@ -200,12 +210,8 @@ def _fast_loader() -> Any:
 
 
 @contextmanager
-def one_line_errors(config_dir: Path | None = None) -> Iterator[None]:
-    """Turns what Hydra, OmegaConf and YAML raise into a ValueError of one line.
-
-    Args:
-        config_dir: a user's own configs; one that cannot be read is named.
-    """
+def one_line_errors() -> Iterator[None]:
+    """Turns what Hydra, OmegaConf and YAML raise into a ValueError of one line."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
@@ -213,9 +219,12 @@ def one_line_errors(config_dir: Path | None = None) -> Iterator[None]:
         yield
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         raise ValueError(_one_line(error)) from error
-    except (UnicodeError, RecursionError):  # which do not say in which file
-        for path in sorted(config_dir.glob("*/*.yaml")) if config_dir else []:
-            read_yaml(path)
+    except (UnicodeError, RecursionError) as error:  # which do not say in which file
+        if path := _local(error, "load_config", "full_path"):
+            read_yaml(Path(path))
+            raise ValueError(f"{path}: not valid YAML ({_joined(str(error))})") from error
+        if name := _local(error, "_create_defaults_tree_impl", "path"):
+            raise ValueError(f"{name}.yaml: its defaults lead back to itself") from error
         raise
 
 

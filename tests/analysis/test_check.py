@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from made_up import claim, results
 
-from vitcli.analysis.check import check_claims
+from vitcli.analysis.check import check_claims, check_form
 from vitcli.schema import Claim, ClaimPaper, Metric, Study, XAxis
 
 FIGURE = ClaimPaper("table6", "average", [["vit", "resnet"]])
@@ -43,6 +43,7 @@ def study(*claims: Claim) -> Study:
 
 
 def check(found: Study) -> None:
+    check_form(found)
     check_claims(found, {cell.id: float(k + 1) for k, cell in enumerate(found.cells)})
 
 
@@ -62,6 +63,10 @@ def test_what_a_claim_may_be(of: str, changes: dict[str, Any]) -> None:
         ({"at_least": None}, "give one of at_least and within: the size that matters, by scale"),
         ({"within": {"laptop": 0.1}}, "give one of at_least and within"),
         ({"at_least": {"gpu": 0.1}}, "at_least={'gpu': 0.1}: no size for scale=laptop"),
+        (
+            {"at_least": {"laptop": 0.1, "gpuu": 0.5}},
+            "at_least=gpuu: choose from laptop, gpu, paper; did you mean 'gpu'",
+        ),
         (
             {"at_least": {"laptop": -0.1}},
             "at_least.laptop=-0.1: the size that matters must",
@@ -113,6 +118,25 @@ def test_a_contrast_that_cannot_be_formed_is_refused() -> None:
     equal = replace(both, x=XAxis("train_flops", "FLOPs"))
     with pytest.raises(ValueError, match="two cells of VIT have the same x"):
         check_claims(equal, {cell.id: 1.0 for cell in equal.cells})
+
+
+@pytest.mark.parametrize(
+    ("of", "pair"), [("difference", ["vit-c1", "bit-c1"]), ("slope", ["vit", "bit"])]
+)
+def test_a_contrast_of_the_same_runs_is_refused(of: str, pair: list[str]) -> None:
+    found = study(made(of, pairs=[pair]))
+    cells = {cell.id: cell for cell in found.cells}
+    for column in ("c0", "c1", "c2"):
+        cells[f"bit-{column}"].runs = dict(cells[f"vit-{column}"].runs)
+    with pytest.raises(ValueError, match=r"\]: vit-c\d and bit-c\d are the same runs$"):
+        check(found)
+
+
+def test_rows_that_share_a_run_can_be_compared() -> None:
+    found = study(made())
+    cells = {cell.id: cell for cell in found.cells}
+    cells["bit-c1"].runs = dict(cells["vit-c1"].runs)
+    check(found)
 
 
 @pytest.mark.parametrize("more", range(60))

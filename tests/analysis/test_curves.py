@@ -118,16 +118,16 @@ def test_the_spread_of_rows_is_unbiased_whatever_the_noise() -> None:
 def test_a_crossing_is_where_a_gap_is_not_clear() -> None:
     """Its interval is the x at which a t test does not set the gap apart from 0."""
     gap = Series(X, 0.03 * (X - X[0]) - 0.06 + NOISE)
-    at, between = curves.crossing(gap, t_quantile(4, 0.975))
-    assert at == pytest.approx(X[0] + 2, abs=0.3)
+    at, between = curves.crossings(gap, t_quantile(4, 0.975))
+    assert at == [pytest.approx(X[0] + 2, abs=0.3)]
     assert between is not None
     for edge, outward in ((between[0], -1), (between[1], 1)):
         values = [np.interp(edge + outward * 0.02, X, y) for y in gap.y]
         assert scipy.stats.ttest_1samp(values, 0).pvalue < 0.06
         inside = [np.interp(edge - outward * 0.02, X, y) for y in gap.y]
         assert scipy.stats.ttest_1samp(inside, 0).pvalue > 0.04
-    assert curves.crossing(Series(X, gap.y + 1), t_quantile(4, 0.975)) == (None, None)
-    _, wide = curves.crossing(Series(X, 20 * NOISE), t_quantile(4, 0.975))
+    assert curves.crossings(Series(X, gap.y + 1), t_quantile(4, 0.975)) == ([], None)
+    _, wide = curves.crossings(Series(X, 20 * NOISE), t_quantile(4, 0.975))
     assert wide is not None
     assert wide == (-np.inf, np.inf)
 
@@ -137,7 +137,8 @@ def test_crossings_are_covered() -> None:
     rng, held, repeats = np.random.default_rng(3), 0, 1000
     for _ in range(repeats):
         noise = rng.normal(size=(4, 4)) * np.array([0.05, 0.02, 0.01, 0.005])
-        between = curves.crossing(Series(X, 0.02 * (X - X[0] - 2) + noise), t_quantile(3, 0.975))[1]
+        row = Series(X, 0.02 * (X - X[0] - 2) + noise)
+        _, between = curves.crossings(row, t_quantile(3, 0.975))
         held += between is not None and between[0] <= X[0] + 2 <= between[1]
     assert abs(held / repeats - 0.95) < 3.5 * (0.05 * 0.95 / repeats) ** 0.5
 
@@ -155,4 +156,12 @@ def test_the_paper_s_hybrids_lose_their_advantage() -> None:
     vit, hybrid = (of_paper("table6", "average", row) for row in ("vit", "hybrid"))
     gap = curves.gap(vit, hybrid, interpolate=True)
     assert curves.slope(gap) == pytest.approx([0.00254], abs=1e-5)
-    assert 2 ** (curves.sign_change(gap) or 0) == pytest.approx(885, abs=1)  # exaFLOPs
+    (at,) = curves.sign_changes(gap)
+    assert 2**at == pytest.approx(885, abs=1)  # exaFLOPs
+
+
+def test_each_change_of_sign_is_found() -> None:
+    gap = Series(X, np.array([[0.1, -0.1, -0.1, 0.3]] * 2))
+    assert curves.sign_changes(gap) == pytest.approx(
+        [(X[0] + X[1]) / 2, X[2] + 0.25 * (X[3] - X[2])]
+    )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 import scipy.stats
-from made_up import claim, single
+from made_up import claim, results, single
 
 from vitcli.analysis.power import joint_power, lines, needs
 from vitcli.analysis.verdicts import judge
@@ -77,6 +77,31 @@ def test_what_looks_large_says_what_it_would_take_if_it_is() -> None:
     (line,) = lines(single(large, claim("difference", ["A-c0", "B-c0"], at_least=0.02)))
     assert "if the true effect is 0.040, 3 seeds show it in" in line
     assert line.endswith("if it is as large as it looks so far, 8 seeds show it in 80 %")
+
+
+def test_pairs_are_taken_of_the_seeds_that_all_of_them_have() -> None:
+    noise = [0.0, 0.03, -0.02, 0.05, -0.04]
+    values = {"A": [0.6 + z for z in noise], "B": [0.6] * 5, "C": [0.6] * 5}
+    tested = claim("difference", ["A-c0", "B-c0"], ["A-c0", "C-c0"], at_least=0.02)
+    whole = single({name: of[1:] for name, of in values.items()}, tested)
+    values["B"][0] = np.nan  # its pair has the other four seeds, the second pair all five
+    (line,) = lines(single(values, tested))
+    assert line == lines(whole)[0]
+    values["C"] = [0.6, 0.6, np.nan, np.nan, np.nan]
+    (line,) = lines(single(values, tested))
+    assert line == "c: no telling how many seeds: its pairs have fewer than two in common"
+
+
+def test_a_choice_in_doubt_is_said() -> None:
+    rng = np.random.default_rng(6)
+    options = {"within": 0.02, "pick": "val/top1"}
+    for best, said in ((0.9, False), (0.5, True)):
+        means = np.array([best, 0.5, 0.3])
+        values = {k: means + rng.normal(0, 0.02, (5, 3)) for k in ("gap", "token")}
+        tested = claim("best", ["gap", "token"], **options)
+        (line,) = lines(results(values, tested, metrics={"val/top1": values}))
+        assert "5 seeds show it in" in line
+        assert line.endswith("if it is clear by then which cells are the best") == said
 
 
 def test_what_is_decided_needs_no_more() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -187,6 +188,27 @@ def test_arms_that_have_not_learned_are_not_judged() -> None:
     assert below.decisive.effect == pytest.approx(0.1, abs=1e-3)  # is known all the same
 
 
+@pytest.mark.parametrize(("of", "word"), [("low_end", "not judged"), ("high_end", "reproduced")])
+def test_an_end_is_judged_by_what_its_own_cells_have_learned(of: str, word: str) -> None:
+    values = {"vit": VIT + 0.1, "resnet": VIT + SMALL[2]}  # 0.4 and 0.3, ..., at last 0.78 and 0.68
+    metrics = {"pixels": {row: np.full((4, 5), 0.6) for row in values}}
+    tested = claim(of, ["vit", "resnet"])
+    (verdict,) = judge(results(values, tested, metrics=metrics, declared=NULLS))
+    assert verdict.word == word
+    below = f"below raw pixels (0.600): {VIT[:, 0].mean() + 0.1:.3f} at best"
+    assert verdict.decisive.problem == (below if of == "low_end" else None)
+
+
+def test_an_end_over_compute_is_of_the_cells_that_it_is_read_off_between() -> None:
+    """At the smallest x of B, A is between its first two points."""
+    values = {"A": VIT, "B": VIT + SMALL[2]}
+    pixels = {row: np.full((4, 5), 0.43) for row in values}  # A has 0.30, 0.40, 0.49, ...
+    options: dict[str, Any] = {"x": "train_flops", "flops": {"B": 2.0}, "declared": NULLS}
+    options["metrics"] = {"val/top1": values, "pixels": pixels}
+    (verdict,) = judge(results(values, claim("low_end", ["A", "B"], within=0.9), **options))
+    assert verdict.decisive.problem == f"below raw pixels (0.430): {VIT[:, 1].mean():.3f} at best"
+
+
 def test_a_null_that_was_not_measured_is_no_leave_to_judge() -> None:
     verdict = only(apart(0.1), claim("difference", ["A-c0", "B-c0"]), declared=NULLS)
     assert verdict.decisive.problem == "there is no value of raw pixels to compare with"
@@ -245,6 +267,28 @@ def test_no_crossing_is_said() -> None:
     )
 
 
+def test_a_crossing_that_is_only_possible_is_called_so() -> None:
+    gap = np.array([-0.05, -0.03, -0.02, -0.001, -0.03])
+    (verdict,) = judge(
+        results({"vit": VIT, "resnet": VIT - gap + SMALL[2]}, claim("slope", ["vit", "resnet"]))
+    )
+    (note,) = verdict.notes
+    assert "does not cross 0 inside x = 1,000 to 81,000: it is below 0 at both ends (95 % " in note
+    assert re.search(r"interval of a possible crossing: [\d,]+ to [\d,]+, 4 seeds\)\.$", note)
+
+
+def test_two_crossings_are_two() -> None:
+    gap = np.array([0.1, -0.1, -0.1, -0.1, 0.1])
+    paper = ClaimPaper("table6", "average", [["resnet", "vit"]])
+    tested = claim("slope", ["vit", "resnet"], paper=paper)
+    (verdict,) = judge(results({"vit": VIT + gap, "resnet": VIT + SMALL[2]}, tested))
+    (note,) = verdict.notes
+    assert re.search(r"^VIT − RESNET crosses 0 at x = 1,[78]\d\d and 4\d,\d{3} \(95 % ", note)
+    assert "interval of the crossings: " in note
+    own = r"values: does not cross 0 inside x = [\d,]+ to [\d,]+ exaFLOPs: it is below 0 at both"
+    assert re.search(own, note)
+
+
 def test_compute_is_said_as_a_factor_on_the_side_that_needs_more() -> None:
     options: dict[str, Any] = {"x": "train_flops", "flops": {"slow": 8.0}}
     values = {"vit": VIT, "slow": VIT + 0.1 * SMALL[2]}
@@ -260,6 +304,63 @@ def test_compute_is_said_as_a_factor_on_the_side_that_needs_more() -> None:
     assert turned.word == "contradicted"
     assert turned.reason.startswith("For equal values SLOW needs 8")
     assert "on the other side, beyond a factor of 2." in turned.reason
+
+
+@pytest.mark.parametrize(
+    ("times", "noise", "size", "said"),
+    [
+        (1.2, 12, 0.3, "for equal values B needs more than 1.23 times the images of A"),
+        (2.0, 3, 1.0, "it is within a factor of 2"),
+    ],
+)
+def test_a_factor_and_its_interval_are_of_the_same_arm(
+    times: float, noise: int, size: float, said: str
+) -> None:
+    """A needs so many times those of B; the claim is that B needs more."""
+    values = {"A": VIT, "B": VIT + noise * SMALL[2][:, :1]}
+    picks = {"val/top1": {"A": VIT, "B": VIT}}
+    options: dict[str, Any] = {"x": "train_flops", "flops": {"A": times}, "metrics": picks}
+    (verdict,) = judge(results(values, claim("log_ratio", ["A", "B"], at_least=size), **options))
+    effect = verdict.decisive.effect or 0.0
+    low, high = verdict.decisive.interval or (0.0, 0.0)
+    assert low < effect < 0
+    assert verdict.word == "undecided"
+    least = f"×1/{2**high:.3g} to ×" if high > 0 else f"{2**-high:.3g} to "
+    assert verdict.reason == (
+        f"For equal values A needs {2**-effect:.3g} times the images of B: 95 % interval "
+        f"{least}{2**-low:.3g} over 4 seeds, which leaves open whether {said}."
+    )
+
+
+@pytest.mark.parametrize(
+    ("gap", "where"),
+    [
+        (0.0205, "which leaves open whether it is above 0.020."),
+        (-0.0205, "which leaves open whether it is within 0.020."),  # that it is above is refuted
+    ],
+)
+def test_what_is_left_open_is_what_the_interval_crosses(gap: float, where: str) -> None:
+    verdict = only(apart(gap), claim("difference", ["A-c0", "B-c0"], at_least=0.02))
+    assert verdict.word == "undecided"
+    assert verdict.reason.endswith(where)
+
+
+def test_a_failed_seed_leaves_nothing_else_open() -> None:
+    found = single(apart(0.1), claim("difference", ["A-c0", "B-c0"], at_least=0.02))
+    (verdict,) = judge(with_run(found, "A-c0-2", state="failed", metrics={}))
+    assert verdict.word == "undecided"
+    assert verdict.reason.endswith("above 0.020. Not called reproduced, since seed 2 of A failed.")
+
+
+def test_a_bound_is_on_the_side_that_is_known() -> None:
+    """The better row begins where the other ends: it may need up to so many times as much."""
+    values = {"vit": VIT + 0.6, "resnet": VIT}
+    options: dict[str, Any] = {"x": "train_flops", "metrics": {"val/top1": values}}
+    tested = claim("log_ratio", ["vit", "resnet"], at_least=1.0)
+    (verdict,) = judge(results(values, tested, flops={"vit": 162.0}, **options))
+    assert verdict.reason.startswith(
+        "For equal values VIT needs at most 2 times the images of RESNET: 95 % interval below ×2 "
+    )
 
 
 def test_of_a_loss_the_row_that_needs_more_is_the_one_that_is_higher() -> None:
@@ -303,11 +404,13 @@ def test_best_is_picked_on_other_seeds_among_columns_that_all_finished() -> None
     picks = {"val/top1": {k: np.nan_to_num(v) for k, v in values.items()}}
     tested = claim("best", ["gap", "token"], within=0.05, pick="val/top1")
     (verdict,) = judge(results(values, tested, metrics=picks))
-    assert verdict.word == "reproduced"
+    assert verdict.word == "undecided"
+    failed = "seeds 1, 2, 3, 4 of GAP (9000)"
+    assert verdict.reason.endswith(f"Not called reproduced, since {failed} failed.")
     assert verdict.decisive.effect == pytest.approx(
         np.mean(values["gap"][:, 1] - values["token"][:, 1])
     )
-    assert verdict.touched == "seeds 1, 2, 3, 4 of GAP (9000)"
+    assert verdict.touched == failed
     (note,) = verdict.notes
     assert "GAP at 3000, of those 2 that finished in all seeds; TOKEN at 3000" in note
 
@@ -342,7 +445,22 @@ def test_tau_compares_two_metrics_over_cells() -> None:
     tested = claim("tau", ["a", "b"], against="tuned", at_least=0.5)
     (verdict,) = judge(results({"a": VIT[:, ::-1], "b": VIT}, tested, metrics={"tuned": other}))
     assert 0.5 < (verdict.decisive.effect or 0) < 1
-    assert verdict.tested == "m: Kendall's tau over A, B is at least 0.500 above 0."
+    assert verdict.tested == "m against tuned: Kendall's tau over A, B is at least 0.500 above 0."
+
+
+def test_a_claim_about_several_rows_alone_says_each() -> None:
+    tested = claim("slope", ["vit"], ["resnet"])
+    (verdict,) = judge(results({"vit": VIT, "resnet": RESNET}, tested))
+    assert verdict.tested == (
+        "m: each of 2 rows rises by at least 0.0100 with each doubling of the images."
+    )
+
+
+def test_a_small_number_is_not_shown_as_none() -> None:
+    spread, difference = CONTRASTS["spread"], CONTRASTS["difference"]
+    assert (spread.size(0.00003), spread.number(0.000004)) == ("0.00003", "+0.000004")
+    assert (difference.size(0.0002), difference.number(-0.0001)) == ("0.0002", "-0.0001")
+    assert (difference.number(-1e-17), difference.number(0.01)) == ("+0.000", "+0.010")
 
 
 def test_several_metrics_are_averaged() -> None:

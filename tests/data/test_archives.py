@@ -261,7 +261,7 @@ def test_a_configuration_of_a_set_of_the_hub_is_named(
         opened("hfds", **few)
     assert opened("hfds", **few, config_name="small").train_size == 12
     with pytest.raises(
-        ValueError, match=r"data\.config_name=small: of a set of the Hub, and .* fol"
+        ValueError, match=r"data\.config_name=small: only for sets of the Hub; .* is a folder"
     ):
         opened("hfds", tmp_path / "saved", config_name="small")
     with pytest.raises(ValueError, match=r"data\.config_name=small: only for data\.name=hfds"):

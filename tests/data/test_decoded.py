@@ -510,7 +510,10 @@ def test_the_identity_has_the_path_unless_the_set_is_named() -> None:
         (["data=imagefolder", "data.path=x", "data.augment.crop=pad"], r"data\.augment\.crop=pad"),
         (["data.augment.flip=true"], r"data\.augment with data\.name=glyphs"),
         (["data=cifar10", "data.augment.erasing=0.5"], r"data\.augment\.erasing=0\.5"),
-        (["data=imagefolder", "data.path=x", "data.augment.randaugment=strong"], "rand-m9"),
+        *(
+            (["data=imagefolder", "data.path=x", f"data.augment.randaugment={words}"], "rand-m9")
+            for words in ("strong", "rand-m9-w3", "rand-m9-n2.5", "rand-m..-n2", "rand-m9-t0")
+        ),
         (["recipe.mixup=0.2", "train.batch_size=7"], "in pairs"),
         (["evals.downstream=imagefolder"], r"evals\.path=None"),
         (["data=imagefolder", "data.path=x", "data.real_labels=y"], r"data\.real_labels=y"),
@@ -519,6 +522,23 @@ def test_the_identity_has_the_path_unless_the_set_is_named() -> None:
 def test_settings_that_make_no_sense(overrides: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         compose(overrides)
+
+
+@pytest.mark.parametrize("words", ["rand-m9-n2-mstd0.5-inc1", "rand-mmax7-p0.3-tweights", "rand"])
+def test_randaugment_is_written_as_timm_reads_it(words: str) -> None:
+    augment = compose(
+        ["data=imagefolder", "data.path=x", f"data.augment.randaugment={words}"]
+    ).data.augment
+    transform = Transform(DataConfig(name="imagefolder", img_size=8, augment=augment))
+    assert transform(COLOUR, 1).shape == (3, 8, 8)
+
+
+@pytest.mark.parametrize("size", [(9, 5), (2, 2), (1, 3)])
+def test_a_crop_has_a_pixel_at_least(size: tuple[int, int]) -> None:
+    crop = AugmentConfig(crop="inception", min_area=0)
+    transform = Transform(DataConfig(name="imagefolder", img_size=8, augment=crop))
+    image = Image.new("RGB", size, (200, 200, 200))
+    assert all(bool((transform(image, draw) == 200).all()) for draw in range(2000))
 
 
 def test_workers_without_shared_memory_are_one_line_and_no_hang(

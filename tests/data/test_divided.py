@@ -21,10 +21,13 @@ from PIL import Image
 
 from vitcli.compose import compose
 from vitcli.config import DataConfig
+from vitcli.data import build_data
 from vitcli.data.decoded import Decoded
 from vitcli.data.divided import held_out
+from vitcli.evals.fewshot import FewShot
 from vitcli.identity import run_id
 
+CPU = torch.device("cpu")
 SIZES = {"a": 1, "b": 2, "c": 7, "d": 20}
 
 
@@ -118,8 +121,26 @@ def test_a_part_for_validation_that_is_there_is_not_overlooked(second: str, tmp_
         opened(tmp_path)
     data = opened(tmp_path, None)
     assert data.val_size == 30
+
     said = [f"{tmp_path}: no val/: validation/ is taken"] if second == "validation" else []
     assert data.notes() == said
+
+
+@pytest.mark.parametrize("second", [True, False])
+def test_a_downstream_set_is_divided_only_where_it_has_one_part(
+    second: bool, tmp_path: Path
+) -> None:
+    photos(tmp_path / "up" / "first")
+    photos(tmp_path / "down" / "train", {"a": 6, "b": 6})
+    if second:
+        photos(tmp_path / "down" / "val", {"a": 3, "b": 3})
+    words = ["data=imagefolder", f"data.path={tmp_path / 'up'}", "data.val_share=0.25"]
+    words += ["data.splits=[first,second]", "data.workers=0", "evals.shots=[2]"]
+    words += ["evals.downstream=imagenet", f"evals.path={tmp_path / 'down'}"]
+    config = compose(words)
+    (few,) = FewShot.build(config, build_data(config.data, CPU), CPU)
+    sizes = few.protocol()["support_pool"], few.protocol()["test_size"]
+    assert sizes == ((12, 6) if second else (8, 4))
 
 
 def test_folders_may_have_any_names(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Callable
@@ -63,6 +64,17 @@ def test_check_says_how_images_are_stored_and_which_are_there_twice(
         assert re.match(r"images of val that look like one of train: [678] \(val/c0/\d\.p", said[8])
         assert said[-1] == "images of one colour, compared by their pixels alone: 3"
         assert "[red]0.jpg" in ended.out
+
+
+def test_check_says_once_what_was_left_out(vitcli: Callable[..., Ended], folder: Path) -> None:
+    (folder / "train/c0/notes.txt").write_text("")
+    settings = ["data=imagefolder", f"data.path={folder}"]
+    said = f"{folder}/train: 1 files of kinds that are not read: .txt (1)"
+    ended = vitcli("data", "check", *settings)
+    assert (ended.out + ended.err).splitlines().count(said) == 1
+    assert "classes without a" not in ended.out + ended.err  # "val has no images of c2"
+    notes = json.loads(vitcli("data", "check", *settings, "--json").out)["notes"]
+    assert notes[0] == said
 
 
 @pytest.mark.parametrize("data", ["digits", "glyphs"])

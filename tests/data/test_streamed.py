@@ -196,7 +196,7 @@ def test_a_stream_with_itself_downstream_as_files(
     url = [*settings(tmp_path, "saved"), "evals.downstream=wds", "evals.path='http://host/set'"]
     ended = vitcli("train", *url)
     assert ended.code == 2
-    assert "data.path=http://host/set: a URL is a stream" in ended.err
+    assert "evals.path=http://host/set: few-shot evaluation needs files, not a URL" in ended.err
 
 
 def test_check_and_show(vitcli: Callable[..., Ended], tmp_path: Path) -> None:

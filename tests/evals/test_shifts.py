@@ -154,6 +154,11 @@ def test_our_models_before_their_first_step(overrides: list[str]) -> None:
     protocol = shifts.protocol()
     assert json.loads(json.dumps(protocol)) == protocol
     assert (protocol["margin"], protocol["test_size"]) == ("drawn", 40)
+    assert "shift/1/consistency" in dict(shifts.run(model))
+    assert shifts.notes() == []
+    headless = dict(shifts.run(build_model(config, (16, 16), 0)))
+    assert list(headless) == [f"shift/{s}/{kind}" for s in (1, 4) for kind in kinds]
+    assert shifts.notes() == ["no head, and so no shift/<s>/consistency"]
 
 
 def test_a_set_without_a_margin_repeats_its_edges() -> None:

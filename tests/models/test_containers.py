@@ -181,6 +181,13 @@ def test_a_network_among_others_is_found_by_its_names(code: str, tmp_path: Path)
             torch.testing.assert_close(found.build()(IMAGES), expected, atol=1e-4, rtol=1e-4)
 
 
+def test_a_network_inside_another_s_name_can_be_taken(tmp_path: Path) -> None:
+    both = inside("net.", made(0).state_dict()) | inside("net.teacher.", made(1).state_dict())
+    torch.save({"state_dict": both}, tmp_path / "x.ckpt")
+    same(tmp_path / "x.ckpt", made(0), "which=net")
+    same(tmp_path / "x.ckpt", made(1), "which=teacher")
+
+
 @pytest.mark.parametrize(
     ("names", "which", "taken"),
     [

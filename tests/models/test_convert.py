@@ -25,7 +25,7 @@ from vitcli.checkpoint import save_weights
 from vitcli.config import DataConfig, ModelConfig, PosEmbConfig, RunConfig, StemConfig, TrainConfig
 from vitcli.frozen import dump
 from vitcli.models import build_model
-from vitcli.models.convert import Preprocess, describe, read, write
+from vitcli.models.convert import Checkpoint, Preprocess, describe, read, write
 from vitcli.models.convert.as_timm import timm_arguments
 
 # What names do not say is a warning each time: one test has it.
@@ -472,6 +472,12 @@ def test_what_cannot_be_inferred_names_its_override(tmp_path: Path) -> None:
         vitcli.load(path, "model=h")
     with pytest.raises(ValueError, match=r"unknown key 'model.heads'"):
         vitcli.load(path, "model.heads=2")
+    for word in ("recipe.lr=9", "data.interpolation=bicubic"):
+        with pytest.raises(ValueError, match=f"{word}: is not read here; only keys of model,"):
+            vitcli.load(path, "model.num_heads=2", word)
+    write(read(str(path), ["model.num_heads=2"]), tmp_path / "ours.safetensors")
+    with pytest.raises(ValueError, match=r"data.img_size=8: is not read here, the file itself"):
+        vitcli.load(tmp_path / "ours.safetensors", "data.img_size=8")
     without = {name: t for name, t in state.items() if name != "pos_embed"}
     save_file(without, path)
     with pytest.raises(ValueError, match=r"give pos_emb.kind=none or pos_emb.kind=sincos_2d"):
@@ -505,6 +511,38 @@ def test_keys_that_were_not_used_or_not_found_are_listed(tmp_path: Path) -> None
     save_file(state, tmp_path / "vit.safetensors")
     with pytest.raises(ValueError, match=r"not in the file: blocks.1.mlp.fc2.weight"):
         read(str(tmp_path / "vit.safetensors"), ["model.num_heads=2"])
+
+
+@pytest.mark.parametrize(
+    ("run", "said"),
+    [
+        (RunConfig(ModelConfig(**TINY)), "norm_eps=1e-06 pos_emb=learned_1d num_classes=0"),
+        (
+            RunConfig(ModelConfig(**TINY), PosEmbConfig("learned_2d", where="shared")),
+            "pos_emb=learned_2d pos_emb.where=shared num_classes=0",
+        ),
+        (
+            RunConfig(ModelConfig(**TINY), PosEmbConfig("relative", offsets="2d")),
+            "pos_emb=relative pos_emb.offsets=2d num_classes=0",
+        ),
+        (
+            RunConfig(ModelConfig(**TINY), stem=StemConfig("x", {"4": [1]}, 32, "small", 8)),
+            "stem=[1] stem.width=32 stem.root=small stem.groups=8 num_classes=0",
+        ),
+        (
+            RunConfig(ModelConfig(family="resnet", layers=[2], groups=8)),
+            "layers=[2] width=64 root=imagenet groups=8 num_classes=0",
+        ),
+        (
+            RunConfig(ModelConfig(family="mixer", options={"mlp": 32})),
+            "family=mixer options={'mlp': 32} num_classes=0",
+        ),
+    ],
+)
+def test_what_is_not_the_default_is_described(run: RunConfig, said: str) -> None:
+    found = dict(describe(Checkpoint("vitcli", run, {}, 0, Preprocess((16, 16)))))["model"]
+    assert found.endswith(said)
+    assert found.startswith("depth=2 ") == (run.model.family == "vit")
 
 
 def checkpoint_with_heads(folder: Path) -> nn.Module:

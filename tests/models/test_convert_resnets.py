@@ -20,7 +20,7 @@ from timm.models.vision_transformer_hybrid import HybridEmbed
 from torch import Tensor, nn
 
 import vitcli
-from vitcli.config import ModelConfig, PosEmbConfig, RunConfig
+from vitcli.config import ModelConfig, PosEmbConfig, RunConfig, StemConfig
 from vitcli.models import build_model
 from vitcli.models.convert import Checkpoint, Preprocess, read, write
 
@@ -117,6 +117,16 @@ def test_what_timm_and_google_have_no_bit_for_is_refused(tmp_path: Path) -> None
         write(checkpoint, tmp_path / "x.npz")
     assert "timm has no such BiT" in write(checkpoint, tmp_path / "x.safetensors")
     same_logits(checkpoint.build(), vitcli.load(tmp_path / "x.safetensors"), (16, 16))
+
+
+def test_what_timm_has_no_hybrid_for_is_said(tmp_path: Path) -> None:
+    sizes = {"depth": 1, "embed_dim": 64, "mlp_dim": 256, "num_heads": 1, "patch_size": 16}
+    for groups, said in ((16, "not for timm"), (32, "timm.create_model('vit_base_r50_s16_224'")):
+        stem = StemConfig("resnet", layers={"16": [3, 4, 9]}, groups=groups)
+        run = RunConfig(ModelConfig(**sizes), stem=stem)
+        state = randomize(build_model(run, (32, 32), 3)).state_dict()
+        checkpoint = Checkpoint("vitcli", run, state, 3, Preprocess((32, 32)))
+        assert said in write(checkpoint, tmp_path / "x.safetensors")
 
 
 def test_other_resnets_are_refused(tmp_path: Path) -> None:

@@ -48,6 +48,10 @@ def test_a_class_token_that_is_not_pooled_must_be_said(tmp_path: Path) -> None:
     of_token = timm_vit(global_pool="token", fc_norm=True)
     source = saved(of_token, tmp_path / "y.safetensors")
     same_logits(of_token, vitcli.load(source, HEADS, "model.pool=token"), (16, 16))
+    both = of_token.state_dict() | {f"norm.{n}": t for n, t in of_token.fc_norm.named_parameters()}
+    save_file({name: t.clone() for name, t in both.items()}, tmp_path / "z.safetensors")
+    with pytest.raises(ValueError, match=r"model.pool=token: the file has norm and fc_norm"):
+        read(str(tmp_path / "z.safetensors"), [HEADS, "model.pool=token"])
 
 
 @pytest.mark.parametrize("options", [{}, {"class_token": False}, {"fc_norm": False}])

@@ -10,10 +10,14 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
-from made_up import with_run, with_study, write
+from made_up import claim, results, with_run, with_study, write
 
-from vitcli.analysis.results import Results, load
+from vitcli.analysis.load import load
+from vitcli.analysis.results import Results
+from vitcli.analysis.verdicts import judge
+from vitcli.report import content
 from vitcli.report.build import show, show_index, write_index, write_report
 from vitcli.report.content import format_p
 
@@ -43,6 +47,7 @@ def test_the_report_is_whole_and_leaves_nothing_else(whole: Results, tmp_path: P
         "20 min of wall time",
         "201,354",
         "Correlation of two cells over the seeds",
+        "those of all pairs, where a claim has several, less often",
     ):
         assert said in text
     order = [text.index(f"\n## {part}\n") for part in ("Verdicts", "Results", "Methods")]
@@ -161,6 +166,47 @@ def test_a_plan_that_makes_no_sense_is_named(text: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"plan\.json: ") as raised:
         load(tmp_path, tmp_path)
     assert "\n" not in str(raised.value)
+
+
+def test_power_is_simulated_once_for_the_page_and_the_index(
+    whole: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tested = [replace(claim, at_least={"laptop": 0.15}) for claim in whole.study.claims[:1]]
+    write(with_study(whole, claims=tested), tmp_path)
+    asked = []
+    monkeypatch.setattr(content, "needs", lambda verdict: asked.append(verdict.word) or "more")
+    (listed,) = write_index(tmp_path)
+    assert listed.verdicts[0].said[-1] == "More."
+    assert asked == ["undecided"]
+
+
+def test_a_factor_is_claimed_as_one() -> None:
+    values = {row: 0.3 + 0.1 * np.arange(4) + np.array([[0.01], [0.0], [-0.02]]) for row in "AB"}
+    values["B"] = values["B"] + np.array([[0.0], [0.02], [0.01]])
+    tested = claim("log_ratio", ["A", "B"], within=1.0)
+    found = results(values, tested, x="train_flops", metrics={"val/top1": values})
+    (line,) = content.lines(found, judge(found))
+    assert "claimed: within a factor of 2;" in f"{line.beside};"
+
+
+@pytest.mark.parametrize("shift", [0.0, 1.0])
+def test_cells_that_are_the_same_runs_are_correlated_once(shift: float) -> None:
+    noise = np.random.default_rng(0).normal(size=(5, 3))
+    noise[:, 2] = noise[:, 1]
+    cells = {row: (shift * noise[:, 0] + noise[:, k])[:, None] for k, row in enumerate("ABC")}
+    found, fewer = results(cells), results({row: cells[row] for row in "AB"})
+    assert found.correlation() != pytest.approx(fewer.correlation())  # as if there were three
+    of = {cell.row: cell for cell in found.study.cells}
+    of["C"].runs = dict(of["B"].runs)
+    assert found.correlation() == pytest.approx(fewer.correlation())
+
+
+def test_a_correlation_of_nothing_has_no_sign(
+    whole: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Results, "correlation", lambda results: -0.001)
+    text = (made(whole, tmp_path) / "report.md").read_text()
+    assert " 0.00 (above 0: differences within a seed" in text
 
 
 def test_an_index_of_nothing_is_refused(tmp_path: Path) -> None:

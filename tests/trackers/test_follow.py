@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -75,6 +76,46 @@ def test_a_tracker_that_hangs_is_left_behind(monkeypatch: pytest.MonkeyPatch) ->
     release.set()
     (line,) = said
     assert "a is not complete there, 100 lines of its log and its end are missing" in line
+
+
+def test_a_run_that_goes_on_tells_all_that_its_log_holds(
+    tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follow, "_MOST", 3)
+    said, fake, release = list[str](), Fake(), threading.Event()
+    fake.start = lambda about: release.wait() and 0
+    monkeypatch.setattr(follow, "make_tracker", lambda name: fake)
+    lines = [json.dumps({"step": step, "loss": 1.0}) + "\n" for step in range(1, 13)]
+    (tmp_path / "metrics.jsonl").write_text("".join(lines))
+    follower = follow.follow(compose([*tiny, "tracker=mlflow"]), tmp_path, 10, said.append)
+    assert follower is not None
+    for step in range(11, 16):
+        follower.send({"step": step, "loss": 1.0})
+    release.set()
+    follower.end("done")
+    assert fake.steps == list(range(1, 14))  # three of the new ones could wait
+    assert said == ["tracker=mlflow: it lacks 2 lines of " + tmp_path.name]
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_a_report_that_cannot_be_attached_is_one_line(
+    hangs: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def begins(about: About) -> int:
+        if hangs:
+            time.sleep(2)
+        raise OSError("no way")
+
+    monkeypatch.setattr(follow, "_PATIENCE", {"done": 0.5})
+    said, fake = list[str](), Fake()
+    fake.start = begins
+    monkeypatch.setattr(follow, "make_tracker", lambda name: fake)
+    (tmp_path / "s").mkdir()
+    follow.track_report(tmp_path / "s", "mlflow", said.append)
+    why = "no answer in 0.5 s" if hangs else "OSError: no way"
+    assert said == [
+        f"tracker=mlflow: {why}; the report was not attached; `vitcli report` tries again"
+    ]
 
 
 def test_an_end_that_comes_while_a_tracker_begins_is_told_at_once() -> None:

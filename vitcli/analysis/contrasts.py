@@ -14,6 +14,7 @@ from vitcli.analysis import estimators
 from vitcli.analysis.estimators import Estimator
 
 _MOST_DOUBLINGS = 40.0
+_NOTHING = 1e-9  # what sums of numbers near 1 are off by
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Contrast:
         within: a sentence that it is no larger than some size.
         takes: `cells` or `rows`; least and most: how many of them.
         over_x: whether its rows need an x-axis.
+        end: of its rows, where alone they are compared: 0, the first x, or -1; None: everywhere.
         needs: the claim's key of a second metric: `pick`, `against`, or none.
         factor: whether 2 to the power of the effect is what a person reads.
         digits: of the number.
@@ -46,6 +48,7 @@ class Contrast:
     least: int = 2
     most: int | None = 2
     over_x: bool = True
+    end: int | None = None
     needs: str | None = None
     factor: bool = False
     digits: int = 3
@@ -55,11 +58,18 @@ class Contrast:
         """Returns the effect as a person reads it: `+0.367`, `×10.9`, `×1/10.9`."""
         if self.factor:
             return f"×{2.0**effect:.3g}" if effect >= 0 else f"×1/{2.0**-effect:.3g}"
-        return f"{round(effect, self.digits) + 0.0:+.{self.digits}f}"  # no -0.000
+        return self._rounded(effect, "+")
 
     def size(self, effect: float) -> str:
         """Returns the effect's size without its sign: `0.367`, `0.0120`, `10.9`."""
-        return f"{2.0 ** abs(effect):.3g}" if self.factor else f"{abs(effect):.{self.digits}f}"
+        return f"{2.0 ** abs(effect):.3g}" if self.factor else self._rounded(abs(effect), "")
+
+    def _rounded(self, value: float, sign: str) -> str:
+        """Returns the value with the kind's digits, or up to its first if they would all be 0."""
+        digits, shown = self.digits, round(value, self.digits) + 0.0  # no -0.000
+        if not shown and abs(value) > _NOTHING:
+            digits, shown = math.ceil(-math.log10(abs(value))), value
+        return f"{shown:{sign}.{digits}f}"
 
     def between(self, low: float, high: float) -> str:
         """Returns an interval: `+0.251 to +0.483`; one without an end is `above` or `below`."""
@@ -132,12 +142,14 @@ CONTRASTS: dict[str, Contrast] = {
         "{a} − {b} at the smallest {x}",
         f"at the smallest {{x}} that both have, {_ABOVE}",
         f"at the smallest {{x}} that both have, {_DIFFER}",
+        end=0,
     ),
     "high_end": Contrast(
         estimators.of_series(estimators.end(-1)),
         "{a} − {b} at the largest {x}",
         f"at the largest {{x}} that both have, {_ABOVE}",
         f"at the largest {{x}} that both have, {_DIFFER}",
+        end=-1,
     ),
     "log_ratio": Contrast(
         estimators.log_ratio,
@@ -161,7 +173,7 @@ CONTRASTS: dict[str, Contrast] = {
         "the variance between {all} {grows} by {size} with each doubling of the {x}",
         "the variance between {all} changes by at most {size} with each doubling of the {x}",
         most=None,
-        digits=4,
+        digits=5,
         published=False,
     ),
     "tau": Contrast(

@@ -182,34 +182,31 @@ class _Rising:
         return float(self.x[left] + share * run), rate, knots
 
 
-def sign_change(gap: Series) -> float | None:
-    """Returns where a gap's mean changes sign, of several the middle one; None: at no end."""
+def sign_changes(gap: Series) -> list[float]:
+    """Returns each x at which a gap's mean changes sign, rising; none if it nowhere does."""
     above = gap.mean >= 0
-    changes = np.flatnonzero(above[1:] != above[:-1])
-    if len(changes) % 2 == 0:
-        return None
-    left = changes[len(changes) // 2]
+    left = np.flatnonzero(above[1:] != above[:-1])
     share = gap.mean[left] / (gap.mean[left] - gap.mean[left + 1])
-    return float(gap.x[left] + share * (gap.x[left + 1] - gap.x[left]))
+    return [float(x) for x in gap.x[left] + share * (gap.x[left + 1] - gap.x[left])]
 
 
-def crossing(gap: Series, quantile: float) -> tuple[float | None, tuple[float, float] | None]:
-    """Returns where a gap's mean changes sign, and the interval of x where that may be.
+def crossings(gap: Series, quantile: float) -> tuple[list[float], tuple[float, float] | None]:
+    """Returns where a gap's mean changes sign, and the interval of x where it may do so.
 
-    The interval is every x at which the gap is not clearly apart from 0, by a t test at each: -inf
-    and inf stand for below and above the range; None: it is clear everywhere, so that there is no
-    crossing inside.
+    The interval is from the first x to the last at which the gap is not clearly apart from 0, by a
+    t test at each: -inf and inf stand for below and above the range; None: it is clear everywhere,
+    so that there is no crossing inside.
 
     Args:
         gap: of two seeds or more.
         quantile: of Student's t, what a mean is to be of its standard error to be clear.
     """
-    at, x = sign_change(gap), np.linspace(gap.x[0], gap.x[-1], 1001)
+    at, x = sign_changes(gap), np.linspace(gap.x[0], gap.x[-1], 1001)
     y = np.array([np.interp(x, gap.x, values) for values in gap.y])
     se = y.std(axis=0, ddof=1) / np.sqrt(len(y))
     doubtful = np.flatnonzero(np.abs(y.mean(axis=0)) <= quantile * se)
     if not len(doubtful):  # clear up to two neighbours of the grid
-        return at, None if at is None else (at, at)
+        return at, (at[0], at[-1]) if at else None
     low = -np.inf if doubtful[0] == 0 else float(x[doubtful[0]])
     high = np.inf if doubtful[-1] == len(x) - 1 else float(x[doubtful[-1]])
     return at, (low, high)

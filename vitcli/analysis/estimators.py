@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -38,6 +38,7 @@ class Arm:
         picks: what its points are chosen by (S, C), the higher the better, if the kind picks.
         against: its values of the claim's second metric (S, C), if the kind takes one.
         best_at: whether the row is what is best at each x.
+        seeds: which ones (S,).
     """
 
     y: Array
@@ -45,6 +46,7 @@ class Arm:
     picks: Array | None = None
     against: Array | None = None
     best_at: bool = False
+    seeds: tuple[str, ...] = ()
 
     def series(self) -> tuple[list[Series], Series]:
         """Returns the row for each choice of its best points in doubt, and the likeliest one."""
@@ -131,6 +133,13 @@ def end_slope(rows: Sequence[Series], own_x: bool) -> Array:
 def end(index: int) -> Callable[[Sequence[Series], bool], Array]:
     """Returns the numbers of a gap at the first x that both rows have, or at the last."""
     return lambda rows, own_x: np.asarray(curves.gap(rows[0], rows[1], own_x).y[:, index])
+
+
+def at_end(arms: Sequence[Arm], index: int) -> list[list[int]]:
+    """Returns which of each arm's cells `end` takes: those that have a weight there."""
+    rows = [replace(arm, y=np.eye(arm.y.shape[1])).series()[1] for arm in arms]
+    _, weights = curves.along(rows, any(arm.best_at for arm in arms))
+    return [np.flatnonzero(of[:, index]).tolist() for of in weights]
 
 
 def spread(rows: Sequence[Series], own_x: bool) -> Array:

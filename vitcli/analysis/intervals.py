@@ -117,6 +117,11 @@ class Estimate:
         return float(self.numbers.mean()) if self.limit is None else self.limit
 
     @property
+    def in_doubt(self) -> bool:
+        """Returns whether the data leave several choices open, of which an interval covers all."""
+        return len({candidate.interval(0.95) for candidate in self.candidates}) > 1
+
+    @property
     def lost(self) -> int:
         """Returns the degrees of freedom that its numbers take."""
         return max((one.lost for one in self.candidates if isinstance(one, Sample)), default=1)

@@ -60,31 +60,32 @@ def _crossing(
         return None
     gap = curves.gap(arms[0].series()[1], arms[1].series()[1], arms[0].best_at)
     first, second = labels(results.study, claim, claim.pairs[index])
-    at, between = curves.crossing(gap, t_quantile(len(gap.y) - 1, (1 + _LEVEL) / 2))
-    text = f"{first} − {second} {_crosses(gap, at)} ({_where(between)}"
-    text += f", {len(gap.y)} seeds)"
+    at, between = curves.crossings(gap, t_quantile(len(gap.y) - 1, (1 + _LEVEL) / 2))
+    text = f"{first} − {second} {_crosses(gap)} ({_where(at, between)}, {len(gap.y)} seeds)"
     if claim.paper is not None:
         one, other = (arm.series()[1] for arm in published_rows(claim.paper, index))
-        paper = curves.gap(one, other, True)
-        unit = "images" if claim.paper.table == "table5" else "exaFLOPs"
-        text += f"; the paper's own values: {_crosses(paper, curves.sign_change(paper))} {unit}"
+        unit = " images" if claim.paper.table == "table5" else " exaFLOPs"
+        text += f"; the paper's own values: {_crosses(curves.gap(one, other, True), unit)}"
     return f"{text}."
 
 
-def _where(between: tuple[float, float] | None) -> str:
+def _where(at: Sequence[float], between: tuple[float, float] | None) -> str:
+    """Returns where a gap may cross 0 at 95 %, if its mean does so at these x."""
     if between is None:
         return "at 95 %, no crossing inside"
     low, high = ("" if np.isinf(x) else said_x(x) for x in between)
     where = f"{low} to {high}" if low and high else f"from {low} up" if low else f"up to {high}"
-    return f"95 % interval of the crossing: {where if low or high else 'anywhere'}"
+    of = f"the crossing{'s'[: len(at) - 1]}" if at else "a possible crossing"
+    return f"95 % interval of {of}: {where if low or high else 'anywhere'}"
 
 
-def _crosses(gap: Series, at: float | None) -> str:
-    if at is not None:
-        return f"crosses 0 at x = {said_x(at)}"
+def _crosses(gap: Series, unit: str = "") -> str:
+    """Returns where the gap's mean crosses 0, x in this unit."""
+    if at := curves.sign_changes(gap):
+        return f"crosses 0 at x = {' and '.join(map(said_x, at))}{unit}"
     side = "above" if gap.mean[0] >= 0 else "below"
     low, high = said_x(gap.x[0]), said_x(gap.x[-1])
-    return f"does not cross 0 inside x = {low} to {high}: it is {side} 0 at both ends"
+    return f"does not cross 0 inside x = {low} to {high}{unit}: it is {side} 0 at both ends"
 
 
 def _spreads(

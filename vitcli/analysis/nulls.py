@@ -50,6 +50,9 @@ def unfit(results: Results, arms: Sequence[Sequence[Cell]], metrics: Sequence[st
 
     On a transferred metric the better arm, by the best of its cells, must be better than each null
     of the same cell.
+
+    Args:
+        arms: the cells of each that are compared.
     """
     if not all(results.study.of_metric(metric).transferred for metric in metrics):
         return None

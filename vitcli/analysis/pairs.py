@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vitcli.analysis.axes import AXES, UPSTREAM, place
 from vitcli.analysis.contrasts import CONTRASTS
 from vitcli.analysis.curves import Unformed
-from vitcli.analysis.estimators import Arm
+from vitcli.analysis.estimators import Arm, at_end
 from vitcli.analysis.intervals import Estimate
 from vitcli.analysis.results import Results
 from vitcli.paper import points
@@ -25,12 +25,12 @@ class Measured:
     """A pair's contrast.
 
     Attributes:
-        n: seeds that have all of its values.
-        arms: the cells of each arm that it is of.
+        seeds: that have all of its values.
+        arms: the cells of each arm that it compares.
         problem: why it is no sample of seeds; its effect may be known all the same.
     """
 
-    n: int = 0
+    seeds: tuple[str, ...] = ()
     arms: list[list[Cell]] = field(default_factory=list)
     estimate: Estimate | None = None
     problem: str | None = None
@@ -48,9 +48,9 @@ def measure(results: Results, claim: Claim, pair: Sequence[str]) -> Measured:
         arms, cells = arms_of(results, claim, pair)
     except Unformed as error:
         return Measured(problem=str(error))
-    found = Measured(len(arms[0].y), cells)
+    found = Measured(arms[0].seeds, cells)
     where = "both cells" if kind.takes == "cells" and len(pair) == 2 else "all of its cells"
-    if not found.n:
+    if not found.seeds:
         asked = [*metrics_of(results.study, claim), *filter(None, [claim.pick, claim.against])]
         lacking = [name for name in asked if not _is_measured(results, name)]
         why = f"no run has {', '.join(lacking)}" if lacking else f"no seed has finished in {where}"
@@ -59,8 +59,12 @@ def measure(results: Results, claim: Claim, pair: Sequence[str]) -> Measured:
         estimate = kind.estimate(arms)
     except Unformed as error:
         return replace(found, problem=str(error))
+    if kind.end is not None:
+        at = at_end(arms, kind.end)
+        cells = [[of[i] for i in its] for of, its in zip(cells, at, strict=True)]
     alone = f"only one seed has finished in {where}, and a test needs two"
-    return replace(found, estimate=estimate, problem=alone if found.n < 2 else None)
+    problem = alone if len(found.seeds) < 2 else None
+    return replace(found, arms=cells, estimate=estimate, problem=problem)
 
 
 def arms_of(
@@ -76,7 +80,8 @@ def arms_of(
     arms = [_arm(results, claim, each, metrics) for each in cells]
     parts = [p for arm in arms for p in (arm.y, arm.picks, arm.against) if p is not None]
     whole = np.flatnonzero(np.isfinite(np.hstack(parts)).all(axis=1))
-    return [_of_seeds(arm, whole) for arm in arms], cells
+    seeds = tuple(results.seeds[i] for i in whole)
+    return [_of_seeds(arm, whole, seeds) for arm in arms], cells
 
 
 def best_line(results: Results, row: str, metric: str) -> list[tuple[float, float]] | None:
@@ -196,9 +201,10 @@ def _arm(results: Results, claim: Claim, cells: list[Cell], metrics: Sequence[st
     )
 
 
-def _of_seeds(arm: Arm, seeds: NDArray[np.intp]) -> Arm:
+def _of_seeds(arm: Arm, whole: NDArray[np.intp], seeds: tuple[str, ...]) -> Arm:
     parts = {key: getattr(arm, key) for key in ("y", "picks", "against")}
-    return replace(arm, **{key: v[seeds] for key, v in parts.items() if v is not None})
+    its = {key: v[whole] for key, v in parts.items() if v is not None}
+    return replace(arm, seeds=seeds, **its)
 
 
 def _is_measured(results: Results, metric: str) -> bool:

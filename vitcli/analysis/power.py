@@ -41,11 +41,13 @@ def needs(verdict: Verdict) -> str:
     if not verdict.size:
         return "no telling how many seeds: the claim is of any amount"
     kind, size, greater = CONTRASTS[verdict.claim.of], verdict.size, bool(verdict.claim.at_least)
-    numbers = [pair.estimate.numbers for pair in verdict.pairs if pair.estimate is not None]
-    pilot = np.array([of[: min(map(len, numbers))] for of in numbers]).T  # (n, pairs)
+    estimates = [pair.estimate for pair in verdict.pairs if pair.estimate is not None]
+    pilot = _pilot(verdict)
+    if len(pilot) < 2:
+        return "no telling how many seeds: its pairs have fewer than two in common"
     if not np.ptp(pilot, axis=0).all():
         return "no telling how many seeds: a pair has no spread"
-    n, lost = len(pilot), max(pair.estimate.lost for pair in verdict.pairs if pair.estimate)
+    n, lost = len(pilot), max(estimate.lost for estimate in estimates)
 
     def power(seeds: int, sure: float | None = None) -> float:
         return joint_power(pilot, size, greater, seeds, verdict.level, lost, sure)
@@ -64,11 +66,24 @@ def needs(verdict: Verdict) -> str:
             f"far) is {most:.3g} at most"
         )
     seen = pilot.mean(axis=0)
-    if not greater or not (seen > size).all():
-        return told
-    if (fewer := fewest_seeds(pilot, size, greater, verdict.level, lost, seen)) is None:
-        return told
-    return f"{told}; if it is as large as it looks so far, {fewer} seeds show it in 80 %"
+    if greater and (seen > size).all():
+        fewer = fewest_seeds(pilot, size, greater, verdict.level, lost, seen)
+        more = f"; if it is as large as it looks so far, {fewer} seeds show it in 80 %"
+        told += more if fewer is not None else ""
+    if any(estimate.in_doubt for estimate in estimates):
+        told += "; all this if it is clear by then which cells are the best"
+    return told
+
+
+def _pilot(verdict: Verdict) -> Array:
+    """Returns the numbers of the seeds that all pairs have (n, pairs)."""
+    found = [
+        dict(zip(pair.seeds, pair.estimate.numbers.tolist(), strict=True))
+        for pair in verdict.pairs
+        if pair.estimate is not None
+    ]
+    common = [seed for seed in found[0] if all(seed in of for of in found)]
+    return np.array([[of[seed] for of in found] for seed in common])
 
 
 def fewest_seeds(

@@ -62,8 +62,10 @@ class Results:
         """Returns how much of a cell's variance over the seeds all cells share, in [-1, 1].
 
         By the mean squares of seeds and of what they leave; None with under three whole seeds.
+        Cells that are the same runs count once.
         """
-        values = self.values(self.study.cells, [self.study.metric])
+        different = {tuple(cell.runs.values()): cell for cell in self.study.cells}
+        values = self.values(list(different.values()), [self.study.metric])
         values = values[np.isfinite(values).all(axis=1)]
         n, k = values.shape
         apart = values - values.mean(axis=0) if n > 2 and k > 1 else np.zeros((0, 2))
@@ -75,18 +77,6 @@ class Results:
     def row(self, row: str) -> list[Cell]:
         """Returns the row's cells."""
         return [cell for cell in self.study.cells if cell.row == row]
-
-
-def load(study_dir: Path, runs_dir: Path) -> Results:
-    """Returns the study planned in `study_dir`, with what its runs in `runs_dir` have found so far.
-
-    A run that failed, has not finished or has no finite value of a metric is kept as that.
-
-    Raises:
-        FileNotFoundError: there is no plan.json.
-        ValueError: plan.json is not a study's; names the file and the key.
-    """
-    return read_results(Study.from_plan(study_dir / "plan.json"), runs_dir)
 
 
 def read_results(study: Study, runs_dir: Path) -> Results:

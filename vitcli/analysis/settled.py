@@ -23,7 +23,7 @@ def settled(results: Results) -> str:
     if not found:
         return ""
     most = max(found, key=lambda label: abs(found[label]))
-    text = f"moves validation top-1 most in {most}, by {found[most]:+.3f}, the mean over its seeds"
+    text = f"moves validation top-1 most in {most}, by {found[most]:+.4f}, the mean over its seeds"
     moving = [label for label in found if abs(found[label]) >= FLAT]
     if not moving:
         return f"{text}; less than {FLAT:g} in every cell, so all have settled"
@@ -36,5 +36,5 @@ def unsettled(results: Results, cells: Sequence[Cell]) -> str:
     moving = {k: v for k, v in moved(results, cells).items() if abs(v) >= FLAT}
     if not moving:
         return ""
-    each = ", ".join(f"{label} by {value:+.3f}" for label, value in moving.items())
+    each = ", ".join(f"{label} by {value:+.4f}" for label, value in moving.items())
     return f"Not settled: the last tenth of training moved validation top-1 of {each}."

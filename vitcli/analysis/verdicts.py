@@ -1,7 +1,7 @@
-"""Judges a study's claims: where a simultaneous interval lies, against the size that matters.
+"""Judges a study's claims: where an interval lies, against the size that matters.
 
 A claim is a statement about each of its pairs. With k claims in a study every pair's interval is of
-level 1 - 0.05 / k, so that in 95 % of studies none of them misses. A claim is
+level 1 - 0.05 / k, so that in 95 % of studies no verdict is wrong. A claim is
 
 - reproduced, if the intervals of all pairs lie where it says: above the size (`at_least`), or
   within plus and minus the size (`within`);
@@ -11,7 +11,9 @@ level 1 - 0.05 / k, so that in 95 % of studies none of them misses. A claim is
 - not judged, if a pair cannot be: its runs are missing, or its arms have not learned.
 
 Of a claim about several pairs, what speaks against it is looked for among all of them, so there
-their intervals are wider: of level 1 - 0.05 / k / pairs.
+their intervals are wider: of level 1 - 0.05 / k / pairs. What speaks for it takes all pairs, which
+is no easier than one; so intervals of level 1 - 0.05 / k do, though one of several misses its true
+value more often than that.
 """
 
 from __future__ import annotations
@@ -22,13 +24,12 @@ from dataclasses import dataclass, replace
 
 from vitcli.analysis import nulls
 from vitcli.analysis.contrasts import CONTRASTS
-from vitcli.analysis.intervals import Estimate, Interval
+from vitcli.analysis.intervals import Beyond, Estimate, Interval
 from vitcli.analysis.notes import notes
 from vitcli.analysis.pairs import failed, labels, measure, metrics_of, published, x_name
 from vitcli.analysis.results import Results
 from vitcli.analysis.settled import unsettled
-from vitcli.choices import choose
-from vitcli.schema import Claim, Study
+from vitcli.schema import Cell, Claim, Study
 
 ALPHA = 0.05  # of any wrong verdict in a study
 WORDS = ("reproduced", "contradicted", "negligible", "undecided", "not judged")
@@ -41,7 +42,7 @@ class Pair:
 
     Attributes:
         arms: their labels.
-        n: seeds that have all of its values.
+        n: seeds that have all of its values; seeds: which ones.
         interval: at the level of its claim; `wide`: at that of what speaks against the claim.
         p_for, p_against: adjusted, below 0.05 exactly where the interval lies for or against.
         paper: the same contrast of the paper's numbers.
@@ -52,6 +53,7 @@ class Pair:
     name: str
     arms: tuple[str, ...]
     n: int = 0
+    seeds: tuple[str, ...] = ()
     estimate: Estimate | None = None
     interval: Interval | None = None
     wide: Interval | None = None
@@ -107,13 +109,7 @@ class Verdict:
 
 
 def judge(results: Results) -> list[Verdict]:
-    """Returns a verdict on each of the study's claims, in their order.
-
-    Raises:
-        ValueError: a claim is of a kind that there is not: its plan is another vitcli's, or edited.
-    """
-    for claim in results.study.claims:
-        choose(f"{results.study.name}: claim {claim.id}: of", claim.of, CONTRASTS)
+    """Returns a verdict on each of the study's claims, in their order."""
     return [_judge(results, claim) for claim in results.study.claims]
 
 
@@ -121,8 +117,7 @@ def _judge(results: Results, claim: Claim) -> Verdict:
     study, count = results.study, len(results.study.claims)
     pairs = [_compare(results, claim, index, ALPHA / count) for index in range(len(claim.pairs))]
     word, decisive = _word(claim, pairs, study.size(claim), len(study.seeds))
-    named = {name for pair in claim.pairs for name in pair}
-    cells = [cell for cell in study.cells if cell.id in named or cell.row in named]
+    cells = _named(study, [name for pair in claim.pairs for name in pair])
     verdict = Verdict(
         claim,
         word,
@@ -139,17 +134,23 @@ def _judge(results: Results, claim: Claim) -> Verdict:
     return replace(verdict, reason=_reason(verdict, x_name(study)))
 
 
+def _named(study: Study, names: Sequence[str]) -> list[Cell]:
+    """Returns the cells of these ids, or of these rows."""
+    return [cell for cell in study.cells if cell.id in names or cell.row in names]
+
+
 def _compare(results: Results, claim: Claim, index: int, alpha: float) -> Pair:
     study, pair = results.study, claim.pairs[index]
     arms, found, kind = labels(study, claim, pair), measure(results, claim, pair), claim.of
     compared = Pair(
         CONTRASTS[kind].text(CONTRASTS[kind].name, arms, x_name(study), "", True),
         arms,
-        found.n,
+        len(found.seeds),
+        found.seeds,
         found.estimate,
         paper=published(study, claim, index),
         problem=found.problem,
-        blocked="; ".join(failed(results, [cell for cells in found.arms for cell in cells])),
+        blocked="; ".join(failed(results, _named(study, pair))),
     )
     if found.problem is None:
         below = nulls.unfit(results, found.arms, metrics_of(study, claim))
@@ -204,16 +205,19 @@ def _lies(claim: Claim, interval: Interval | None, size: float) -> str:
 
 def _tested(study: Study, claim: Claim, pairs: Sequence[Pair]) -> str:
     """Returns the sentence that is tested, for its one pair, or for each of several."""
-    kind, metrics, several = CONTRASTS[claim.of], metrics_of(study, claim), len(pairs) > 1
-    arms = _ORDINALS[: len(pairs[0].arms)] if several else pairs[0].arms
+    kind, metrics, many = CONTRASTS[claim.of], metrics_of(study, claim), len(pairs)
+    arms = _ORDINALS[: len(pairs[0].arms)] if many > 1 else pairs[0].arms
+    alone = many > 1 and len(arms) == 1
+    arms = (f"each of {many} {kind.takes}",) if alone else arms
     size = kind.size(study.size(claim))
     if claim.within is not None:
         text = kind.text(kind.within, arms, x_name(study), size, True)
     else:
         least = f"at least {size}" if study.size(claim) else "any amount"
         text = kind.text(kind.says, arms, x_name(study), least, True)
-    each = f", in each of {len(pairs)} pairs" if several else ""
+    each = f", in each of {many} pairs" if many > 1 and not alone else ""
     of = " and ".join(study.of_metric(name).label for name in metrics)
+    of += f" against {study.of_metric(claim.against).label}" if claim.against else ""
     return f"{'Mean of ' * (len(metrics) > 1)}{of}: {text}{each}."
 
 
@@ -221,36 +225,55 @@ def says(verdict: Verdict, pair: Pair, x: str) -> tuple[str, str]:
     """Returns a sentence on the pair's effect, and its interval on the side that it speaks of."""
     kind, estimate = CONTRASTS[verdict.claim.of], pair.estimate
     assert estimate is not None
-    size = kind.size(estimate.effect)
-    size = size if estimate.limit is None else f"over {size}"
-    text = kind.text(kind.says, pair.arms, x, size, estimate.effect >= 0)
-    against = verdict.word in ("contradicted", "negligible") and pair is verdict.decisive
-    low, high = (pair.wide if against else pair.interval) or (-math.inf, math.inf)
+    above, size = estimate.effect >= 0, kind.size(estimate.effect)
+    if isinstance(beyond := estimate.candidates[0], Beyond):
+        size = f"{'over' if beyond.above == above else 'at most'} {size}"
+    text = kind.text(kind.says, pair.arms, x, size, above)
+    found = pair.wide if pair is verdict.decisive and _speaks_against(verdict) else pair.interval
+    low, high = found or (-math.inf, math.inf)
+    if kind.factor and not above:  # the sentence is of the other arm's factor
+        low, high = -high, -low
     shown = kind.between(low, high)
-    if kind.factor and low * high > 0:
-        near, far = sorted((abs(low), abs(high)))
-        shown = kind.size(near)
-        shown = f"over {shown}" if math.isinf(far) else f"{shown} to {kind.size(far)}"
+    if kind.factor and low > 0:
+        shown = kind.size(low)
+        shown = f"over {shown}" if math.isinf(high) else f"{shown} to {kind.size(high)}"
     return text[:1].upper() + text[1:], shown
 
 
+def _speaks_against(verdict: Verdict) -> bool:
+    """Returns whether what is said is how far the runs speak against the claim, not for it."""
+    claim, interval = verdict.claim, verdict.decisive.interval
+    below = claim.at_least is not None and interval is not None and interval[1] <= verdict.size
+    return verdict.word in ("contradicted", "negligible") or (verdict.word == "undecided" and below)
+
+
 def _reason(verdict: Verdict, x: str) -> str:
-    claim, pair, word, many = verdict.claim, verdict.decisive, verdict.word, len(verdict.pairs)
+    pair, many = verdict.decisive, len(verdict.pairs)
     if pair.problem is not None:
         return f"{pair.name}: {pair.problem}."
-    kind, least = CONTRASTS[claim.of], claim.at_least is not None
-    size = ("a factor of " if kind.factor else "") + kind.size(verdict.size)
-    where = {
-        "reproduced": f"above {size}" if least else f"within {size}",
-        "contradicted": f"on the other side, beyond {size}" if least else f"beyond {size}",
-        "negligible": f"within {size}, too small to matter",
-        "undecided": f"which leaves open whether it is {'above' if least else 'within'} {size}",
-    }[word]
-    wider = many if word in ("contradicted", "negligible") else 1
-    level = 100 * (1 - (1 - verdict.level) / wider)
+    lies = _lies(verdict.claim, pair.interval, verdict.size)
+    blocked = verdict.word == "undecided" and lies == "reproduced"
+    where = _where(verdict, "reproduced" if blocked else verdict.word, x)
+    level = 100 * (1 - (1 - verdict.level) / (many if _speaks_against(verdict) else 1))
     text, between = says(verdict, pair, x)
     which = f" ({many} pairs; this one decides)" if many > 1 else ""
     text = f"{text}: {level:.4g} % interval {between} over {pair.n} seeds, {where}{which}."
-    if word == "undecided" and _lies(claim, pair.interval, verdict.size) == "reproduced":
-        text += f" Not called reproduced, since {pair.blocked} failed."
-    return text
+    return f"{text} Not called reproduced, since {pair.blocked} failed." if blocked else text
+
+
+def _where(verdict: Verdict, word: str, x: str) -> str:
+    """Returns where the decisive interval lies, for that word, in words."""
+    kind, least, pair = CONTRASTS[verdict.claim.of], verdict.claim.at_least, verdict.decisive
+    size = ("a factor of " if kind.factor else "") + kind.size(verdict.size)
+    if word == "reproduced":
+        return f"within {size}" if least is None else f"above {size}"
+    if word == "contradicted":
+        return f"beyond {size}" if least is None else f"on the other side, beyond {size}"
+    if word == "negligible":
+        return f"within {size}, too small to matter"
+    if least is None or _speaks_against(verdict):
+        return f"which leaves open whether it is within {size}"
+    if kind.factor and (pair.effect or 0.0) < 0:  # what was said is the other arm's factor
+        more = f"more than {kind.size(verdict.size)}"
+        return f"which leaves open whether {kind.text(kind.says, pair.arms, x, more, True)}"
+    return f"which leaves open whether it is above {size}"

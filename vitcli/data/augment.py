@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from timm.data.mixup import Mixup
 from timm.data.random_erasing import RandomErasing
+from timm.data.transforms import RandomResizedCropAndInterpolation
 from timm.data.transforms_factory import transforms_imagenet_eval, transforms_imagenet_train
 from torch import Tensor
 from torch.nn.functional import one_hot
@@ -24,8 +25,6 @@ from vitcli.config import DataConfig, RecipeConfig
 from vitcli.data.source import Batch
 
 _GREY = 128  # the middle of a byte, which the model sees as 0
-# A crop of 5 % of an image with a side below 3 pixels can round to no pixel at all.
-_SMALLEST = 4
 _THINNEST = 100  # times as long as wide; what a longer image has at its ends is in no crop
 
 
@@ -51,6 +50,7 @@ class Transform:
             mean=(0.5, 0.5, 0.5),
             **{"color_jitter": None, **common},
         )
+        self._train.transforms[0].get_params = _at_least_a_pixel
         if augment.crop == "none":
             self._train.transforms[0:1] = self._eval.transforms[:-1]  # resize and centre crop
         self._erase = RandomErasing(augment.erasing, device="cpu") if augment.erasing else None
@@ -62,9 +62,6 @@ class Transform:
         if draw is None:
             plain: Tensor = self._eval(image)
             return plain
-        if min(image.size) < _SMALLEST:
-            width, height = image.size
-            image = image.resize((width * _SMALLEST, height * _SMALLEST), Image.Resampling.NEAREST)
         random.seed(draw)
         np.random.seed(draw % 2**32)
         torch.default_generator.manual_seed(draw)  # torch.manual_seed: 0.1 ms, for every device
@@ -72,6 +69,13 @@ class Transform:
         if self._erase is not None:  # it writes zeros: bytes wrap around, so that grey is zero
             pixels = self._erase(pixels - _GREY) + _GREY
         return pixels
+
+
+def _at_least_a_pixel(image: Image.Image, *ranges: tuple[float, float]) -> tuple[int, ...]:
+    """Returns timm's random crop (top, left, height, width), its sides not rounded to no pixel."""
+    top, left, height, width = RandomResizedCropAndInterpolation.get_params(image, *ranges)
+    height, width = max(height, 1), max(width, 1)
+    return min(top, image.height - height), min(left, image.width - width), height, width
 
 
 def _middle(image: Image.Image, ratio: int) -> Image.Image:

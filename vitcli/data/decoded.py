@@ -27,6 +27,7 @@ from vitcli.data.subsets import balanced_order
 from vitcli.data.workers import worked
 
 _log = logging.getLogger(__name__)
+EMPTY = "classes without a"  # training or validation image
 Bad = list[tuple[str, str]]  # names of images that cannot be decoded, and why
 Made = tuple[Tensor, Tensor, Bad]  # bytes, labels
 _Picked = tuple[list[int], list[int] | None]  # positions in a part, and their draws
@@ -124,7 +125,7 @@ class Decoded(Decoding):
         for of, labels in without.items():
             if labels:
                 names = some([self.classes[label] for label in sorted(labels)])
-                self._note([f"{config.path}: classes without a {of} image: {names}"])
+                self._note([f"{config.path}: {EMPTY} {of} image: {names}"])
         if config.num_classes not in (None, self.num_classes):
             raise ValueError(
                 f"data.num_classes={config.num_classes}: {config.name} at {config.path} has "

@@ -17,6 +17,10 @@ from vitcli.data.source import Part, Reader
 HINT = "where there is only one part, data.val_share=0.1 divides it"
 
 
+class SecondPart(ValueError):
+    """data.val_share is set, and the data set has a part for validation."""
+
+
 def divide(whole: Reader, config: DataConfig) -> dict[Part, Reader]:
     """Returns the parts: data.val_share of each class, rounded, is for validation.
 
@@ -68,8 +72,8 @@ def seconds(config: DataConfig) -> list[str]:
 
 
 def refuse_second(config: DataConfig, name: str) -> None:
-    """Raises ValueError: data.val_share is set, and the data set has a part for validation."""
-    raise ValueError(
+    """Raises SecondPart, naming the part that there is."""
+    raise SecondPart(
         f"data.val_share={config.val_share:g}: data.path={config.path} has {name} for validation "
         "already: data.val_share=null takes that"
     )

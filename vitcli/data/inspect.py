@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +16,9 @@ from rich.table import Table
 from torchvision.utils import save_image
 
 from vitcli.config import DataConfig, RunConfig
-from vitcli.data import Part, build_data
+from vitcli.data import DataSource, Part, build_data
 from vitcli.data.decode import UPRIGHT
+from vitcli.data.decoded import EMPTY
 from vitcli.data.duplicates import duplicates
 from vitcli.data.facts import Fact
 from vitcli.data.names import counted, some
@@ -44,7 +47,8 @@ class Checked:
     """What `check` found in a set.
 
     Attributes:
-        notes: on modes, sizes, orientations, and which images are there twice.
+        notes: what was left out or assumed, on modes, sizes, orientations, and which images are
+            there twice.
         bad: the images that cannot be decoded, by name and why.
     """
 
@@ -63,7 +67,11 @@ def check(config: DataConfig) -> Checked:
     """
     if config.name == "glyphs" and config.size is None:
         raise ValueError("data.size=null: glyphs has no end, set data.size")
-    data = build_data(config, torch.device("cpu"))
+    with _unlogged():
+        return _check(config, build_data(config, torch.device("cpu")))
+
+
+def _check(config: DataConfig, data: DataSource) -> Checked:
     names = data.class_names() or [str(number) for number in range(data.num_classes)]
     title = config.alias or config.name
     facts: dict[Part, list[Fact]] = {}
@@ -78,9 +86,23 @@ def check(config: DataConfig) -> Checked:
             parts.append(_of_part(part, facts[part], names, speed))
     every = [*facts["train"], *facts["val"]]
     twice = duplicates(facts["train"], facts["val"], names)
-    notes = [*_kinds(every), *(twice or ["no image is there twice"])]
+    opened = [line for line in data.notes() if EMPTY not in line]  # of those the parts tell
+    notes = [*opened, *_kinds(every), *(twice or ["no image is there twice"])]
     bad = {fact.name: fact.bad for fact in every if fact.bad is not None}
     return Checked(title, names, parts, notes, bad)
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """Keeps the log of what data sets note out of the block: `check` shows the notes."""
+    logs = [logging.getLogger(f"vitcli.data.{name}") for name in ("decoded", "held", "streams")]
+    for log in logs:
+        log.disabled = True
+    try:
+        yield
+    finally:
+        for log in logs:
+            log.disabled = False
 
 
 def _of_part(part: Part, facts: Sequence[Fact], names: Sequence[str], speed: float) -> OfPart:

@@ -71,7 +71,7 @@ def open_rows(config: DataConfig, part: Part) -> Any:
         )
     if config.config_name is not None and Path(path).is_dir():
         raise ValueError(
-            f"data.config_name={config.config_name}: of a set of the Hub, and {path} is a folder"
+            f"data.config_name={config.config_name}: only for sets of the Hub; {path} is a folder"
         )
     files = split_files(config, split)[0] if _has_files(path) else []
     check_alike(files, config.columns)

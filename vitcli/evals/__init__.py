@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from vitcli.config import RunConfig
 from vitcli.evals.classification import Classification
-from vitcli.evals.evaluator import Evaluator, measure
+from vitcli.evals.evaluator import Evaluator, measure, said_by
 from vitcli.evals.fewshot import FewShot
 from vitcli.evals.real import RealLabels
 from vitcli.evals.shifts import Shifts
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
     from vitcli.data import DataSource
 
-__all__ = ["EVALUATORS", "Evaluator", "build_evals", "evaluators_of", "measure", "metrics_of"]
+__all__ = [
+    "EVALUATORS", "Evaluator", "build_evals", "evaluators_of", "measure", "metrics_of", "said_by"
+]  # fmt: skip
 
 # Ours; another package has its own in the group of entry points `vitcli.evals`.
 EVALUATORS: list[type[Evaluator]] = [Classification, RealLabels, FewShot, ZeroShot, Shifts]

@@ -60,6 +60,15 @@ class Evaluator(Protocol):
         """
         return iter(())
 
+    def notes(self) -> list[str]:
+        """Returns what was left out or assumed, a line each, once it has measured."""
+        return []
+
+
+def said_by(evaluators: Sequence[Evaluator]) -> list[str]:
+    """Returns what evaluators that have measured left out or assumed, each line once."""
+    return list(dict.fromkeys(line for each in evaluators for line in each.notes()))
+
 
 def measure(
     evaluators: Sequence[Evaluator],

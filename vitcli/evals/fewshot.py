@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from vitcli.config import AugmentConfig, EvalsConfig, RunConfig
+from vitcli.config import AugmentConfig, DataConfig, EvalsConfig, RunConfig
 from vitcli.evals.evaluator import Evaluator
 from vitcli.rules import NUM_CLASSES, OWN
 from vitcli.schema import Metric
@@ -125,6 +125,10 @@ class FewShot(Evaluator):
             untrained, {"pixels": pixels, "untrained": partial(pre_logits, untrained)}
         )
 
+    def notes(self) -> list[str]:
+        """Returns what of the downstream set was left out or assumed."""
+        return [f"few-shot on {self._name}: {line}" for line in self._data.said()]
+
     def _results(
         self, model: nn.Module, of: dict[str, Callable[[Tensor], Tensor]]
     ) -> list[tuple[str, float]]:
@@ -148,6 +152,7 @@ def _downstream(config: RunConfig, name: str, device: torch.device) -> DataSourc
     Its seed is the data's: runs that share it are measured on the same images and draws.
     """
     from vitcli.data import build_data
+    from vitcli.data.divided import SecondPart
     from vitcli.data.glyphs import Glyphs
 
     if name == "letters":
@@ -171,5 +176,12 @@ def _downstream(config: RunConfig, name: str, device: torch.device) -> DataSourc
         val_size=None,
         num_classes=None,
         augment=AugmentConfig(),
+        config_name=None,
     )
-    return build_data(downstream, device)
+    if name != config.data.name:
+        usual = DataConfig()
+        downstream = replace(downstream, splits=usual.splits, columns=usual.columns)
+    try:
+        return build_data(downstream, device)
+    except SecondPart:  # data.val_share is upstream's: here is a part for validation
+        return build_data(replace(downstream, val_share=None), device)

@@ -28,7 +28,8 @@ class Shifts(Evaluator):
     """Yields shift/<s>/consistency, /error and /invariance for translations by s pixels.
 
     Each is a mean over images and the four directions along the axes.
-    consistency: share of images whose predicted class is that of the image in its place.
+    consistency: share of images whose predicted class is that of the image in its place; a model
+        without a head predicts none, and has none.
     error: squared difference of the feature map of the translated image and the translated map of
         the image, where both see the same; between cells the map is interpolated. In units of each
         channel's variance over images and places: 0 is equivariant, 2 is unrelated.
@@ -46,6 +47,7 @@ class Shifts(Evaluator):
         self._shifts, self._data, self._device = shifts, data, device
         self._margin = max(shifts)
         self._pad = self._margin - drawn_margin
+        self._headless = False
 
     @classmethod
     def metrics(cls, config: RunConfig) -> dict[str, Metric]:
@@ -104,6 +106,10 @@ class Shifts(Evaluator):
             if not name.endswith("/consistency"):
                 yield f"untrained/{name}", value
 
+    def notes(self) -> list[str]:
+        """Returns what a model without a head lacks."""
+        return ["no head, and so no shift/<s>/consistency"] if self._headless else []
+
     def _results(self, model: nn.Module) -> dict[str, float]:
         from torch.nn.functional import pad
 
@@ -114,4 +120,6 @@ class Shifts(Evaluator):
             ((wide, _),) = batches(self._data, "val", _IMAGES)
             wide = pad(wide, (self._pad,) * 4, mode="replicate")
             moved = translated(model, wide, self._margin, self._shifts)
-        return {f"shift/{name}": value for name, value in moved.items()}
+        self._headless = getattr(model, "num_classes", None) == 0
+        kept = [name for name in moved if not (self._headless and name.endswith("/consistency"))]
+        return {f"shift/{name}": moved[name] for name in kept}

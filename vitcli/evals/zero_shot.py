@@ -31,6 +31,7 @@ class ZeroShot(Evaluator):
         """Reads the source's config. Raises ValueError if the source is no run of ours."""
         assert config.finetune.source is not None  # by the rules
         self._config, self._device = config, device
+        self._said: list[str] = []
         path = Path(config.finetune.source) / "config.yaml"
         if not path.exists():
             raise ValueError(
@@ -72,17 +73,29 @@ class ZeroShot(Evaluator):
         yield "zero_shot/val/top1", self._top1(self._config.data)
         yield "zero_shot/source_top1", self._top1(self._data)
 
+    def notes(self) -> list[str]:
+        """Returns what of the source's data was left out or assumed."""
+        return self._said
+
     def _top1(self, sized: DataConfig) -> float:
         """Returns the source's accuracy on its own data, at the size of the images of `sized`."""
+        import torch
+
         from vitcli.data import build_data
         from vitcli.evals.inference import top1
         from vitcli.models.convert import read
 
-        source, resize = self._config.finetune.source, self._config.finetune.resize
-        assert source is not None
-        checkpoint = read(source)
-        if sized.height_width != self._data.height_width:
-            method = None if resize == "auto" else resize
-            checkpoint, _ = checkpoint.resize(sized.height_width, method)
-        data = build_data(replace(self._data, img_size=sized.img_size), self._device)
-        return top1(checkpoint.build().to(self._device), data, "val", self._device)
+        finetune, device = self._config.finetune, self._device
+        assert finetune.source is not None
+        with torch.random.fork_rng([]):
+            # As the run: resize=reinit then draws the table that its training begins with.
+            torch.default_generator.manual_seed(self._config.seed)
+            checkpoint = read(finetune.source)
+            if sized.height_width != self._data.height_width:
+                method = None if finetune.resize == "auto" else finetune.resize
+                checkpoint, _ = checkpoint.resize(sized.height_width, method)
+            model = checkpoint.build().to(device)
+        data = build_data(replace(self._data, img_size=sized.img_size), device)
+        found = top1(model, data, "val", device)
+        self._said += [f"zero_shot: {line}" for line in data.said()]
+        return found

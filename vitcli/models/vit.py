@@ -177,7 +177,7 @@ class VisionTransformer(nn.Module):
         recompute: bool = False,
     ) -> None:
         super().__init__()
-        self.recompute = recompute
+        self.recompute, self.num_classes = recompute, num_classes
         dim, patch, has_class = model.embed_dim, model.patch_size, model.has_class_token
         self.embed_dim = dim
         self.pool = model.pool

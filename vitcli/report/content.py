@@ -61,6 +61,7 @@ def content(results: Results, verdicts: list[Verdict], figures: dict[str, str]) 
         "tables": tables(results),
         "methods": _methods(results),
         "figures": figures,
+        "none": NO_CLAIM,
     }
 
 
@@ -114,14 +115,15 @@ def _sentence(text: str) -> str:
 def _numbers(verdict: Verdict, pair: Pair) -> dict[str, str]:
     """Returns a pair's numbers, or its problem in place of its seeds."""
     kind, estimate = CONTRASTS[verdict.claim.of], pair.estimate
-    size = kind.size(verdict.size)
+    within = "a factor of " if kind.factor else "±"
+    within += kind.size(verdict.size)
     least = verdict.claim.at_least is not None
     effect = EMPTY if estimate is None else kind.number(estimate.effect)
     judged = pair.problem is None
     return {
         "effect": f"beyond {effect}" if estimate and estimate.limit is not None else effect,
         "interval": EMPTY if pair.interval is None else kind.between(*pair.interval),
-        "claimed": f"above {kind.number(verdict.size)}" if least else f"within ±{size}",
+        "claimed": f"above {kind.number(verdict.size)}" if least else f"within {within}",
         "p for": format_p(pair.p_for) if judged else EMPTY,
         "p against": format_p(pair.p_against) if judged else EMPTY,
         "seeds": str(pair.n) if judged else f"{pair.n} ({pair.problem})",
@@ -142,13 +144,14 @@ def _how(verdicts: list[Verdict]) -> str:
         return ""
     k = len(verdicts)
     return (
-        "Effects are means over seeds; slopes are changes per doubling of x. Intervals are of "
-        f"level {100 * verdicts[0].level:.4g} %, by Student's t, so that in 95 % of such studies "
-        f"those of all claims (here {k}) contain the true value. Reproduced: it lies where the "
-        "claim says, above the size that matters, or within it, in all of its pairs. Contradicted: "
-        "it lies on "
-        "the other side in one of them (looked for among all, so at a level of 1 - "
-        f"{ALPHA:g} / {k} / pairs). Negligible: it lies within the size. Undecided: none of these. "
+        "Effects are means over seeds; slopes are changes per doubling of x. Intervals are by "
+        f"Student's t, of level {100 * verdicts[0].level:.4g} % (1 - {ALPHA:g} / {k} claims), so "
+        "that no verdict is wrong in 95 % of such studies. The intervals of one pair of each "
+        "claim, chosen beforehand, contain the true values as often; those of all pairs, where a "
+        "claim has several, less often. Reproduced: the interval lies where the claim says, above "
+        "the size that matters, or within it, in all of its pairs. Contradicted: it lies on the "
+        f"other side in one of them (looked for among all, so at a level of 1 - {ALPHA:g} / {k} / "
+        "pairs). Negligible: it lies within the size. Undecided: none of these. "
         "Not judged: runs are missing, or the better arm transfers no better than what there is "
         "without training. p for and p against are adjusted in the same way: p for is below 0.05 "
         "exactly where a claim is called reproduced, p against where contradicted or negligible. "
@@ -168,7 +171,8 @@ def _methods(results: Results) -> dict[str, str]:
     }
     if (shared := results.correlation()) is not None:
         found["Correlation of two cells over the seeds"] = (
-            f"{shared:.2f} (above 0: differences within a seed are more certain than between seeds)"
+            f"{round(shared, 2) + 0.0:.2f} "  # no -0.00
+            "(above 0: differences within a seed are more certain than between seeds)"
         )
     if study.sources:
         found |= _cost([results.runs[run] for run in study.sources], " of the sources")

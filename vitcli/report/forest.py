@@ -59,7 +59,7 @@ def draw(verdicts: Sequence[Verdict]) -> Figure:
     ax.set_xlabel("effect, in sizes that matter")
     note(
         ax,
-        "point: effect   line: simultaneous interval   diamond: the paper's own effect\n"
+        "point: effect   line: interval   diamond: the paper's own effect\n"
         "grey band: too small to matter   hollow: not judged",
     )
     return figure

@@ -9,7 +9,8 @@ from typing import Any
 from vitcli.analysis.results import Results
 from vitcli.analysis.rows import rows
 from vitcli.analysis.verdicts import judge
-from vitcli.report import bars, curves, style
+from vitcli.report import style
+from vitcli.report.build import main_figure
 from vitcli.report.content import lines
 
 
@@ -23,7 +24,7 @@ class Runs(list[dict[str, Any]]):
     def _repr_html_(self) -> str:
         """Returns the study's figure and a line for each claim, as Jupyter asks for it."""
         results = self._results
-        drawn = style.save(lambda: (curves if results.study.x else bars).draw(results), ("svg",))
+        drawn = style.save(lambda: main_figure(results), ("svg",))
         said = [
             f"<li><b>{escape(line.word)}</b>: {escape(line.statement)} {escape(line.sentence)}</li>"
             for line in lines(results, judge(results))

@@ -30,7 +30,7 @@ _SHOWN = ("step", "num_steps", "images_per_s", "loss")  # of a status
 
 
 class Link(OSError):
-    """A file is none, but leads to one elsewhere."""
+    """What should be a plain file is a link, a folder or the like."""
 
 
 @dataclass(frozen=True)

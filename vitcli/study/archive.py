@@ -13,6 +13,7 @@ from pathlib import Path
 from vitcli.files import is_name, read_record, replacing, write_record
 from vitcli.frozen import read_config
 from vitcli.identity import run_id
+from vitcli.schema import REMEDY
 from vitcli.study.board import states
 from vitcli.study.plan import read_plan
 
@@ -68,12 +69,16 @@ def unpack(archive: Path, outputs: Path) -> Path:
         if len(plans) != 1:
             raise ValueError(f"{archive}: {len(plans)} plans; `vitcli export` writes one")
         study = plans[0].parent
-        read_plan(study)
+        try:
+            planned = read_plan(study)
+        except ValueError as error:
+            why = str(error).replace(f"{study}/", "").removesuffix(REMEDY)
+            raise ValueError(f"{archive}: {why}") from None
         folders = sorted((opened / "runs").glob("*"))
         for run in folders:
             _check(archive, run, outputs / "runs" / run.name)
         there = outputs / "studies" / study.name
-        if (there / "plan.json").exists() and read_plan(there) != read_plan(study):
+        if (there / "plan.json").exists() and read_plan(there) != planned:
             raise ValueError(
                 f"{archive}: another plan is in {there}; choose another place by --outputs"
             )

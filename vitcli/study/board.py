@@ -10,12 +10,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from vitcli.analysis.results import Results, load
+from vitcli.analysis.load import load
+from vitcli.analysis.results import Results
+from vitcli.files import one_line
 from vitcli.output import console, moves
 from vitcli.progress import duration
 from vitcli.records import Run
@@ -55,7 +57,9 @@ def board(folder: Path) -> Group:
     """Returns the board of the study in `folder`, to be printed."""
     results = _results(folder)
     study, runs = results.study, results.runs
-    table = Table(title=f"{study.title} ({study.scale})", title_justify="left")
+    changes = [o for o in study.overrides if not o.startswith("scale=")]
+    title = f"{study.title} ({', '.join([study.scale, *changes])})"
+    table = Table(title=title, title_justify="left")
     table.add_column("cell", no_wrap=True)
     for seed in study.seeds:
         table.add_column(f"seed {seed}", justify="right", no_wrap=True)
@@ -113,7 +117,7 @@ def watch(folder: Path) -> Iterator[None]:
     """Shows the board while the block runs: live at a terminal, a line a finished run elsewhere."""
     if moves():
         each = 1 / REFRESH_SECONDS
-        with Live(get_renderable=lambda: board(folder), refresh_per_second=each, console=console()):
+        with Live(get_renderable=lambda: _now(folder), refresh_per_second=each, console=console()):
             yield
         return
     done = threading.Event()
@@ -126,6 +130,14 @@ def watch(folder: Path) -> Iterator[None]:
         thread.join()
 
 
+def _now(folder: Path) -> RenderableType:
+    """Returns the board, or why there is none: a plan that is edited or gone stops no study."""
+    try:
+        return board(folder)
+    except (OSError, ValueError) as error:
+        return Text(one_line(error), style="red")
+
+
 def _follow_lines(folder: Path, done: threading.Event) -> None:
     ended = ("done", "failed")
     seen = {_end(run) for run in states(folder).values() if run.state in ended}
@@ -133,7 +145,10 @@ def _follow_lines(folder: Path, done: threading.Event) -> None:
     while not last:
         last = done.wait(pause)
         began = time.thread_time()
-        results = _results(folder)
+        try:
+            results = _results(folder)
+        except (OSError, ValueError):  # the plan is edited or gone; it may be whole again
+            continue
         pause = max(REFRESH_SECONDS, _REST * (time.thread_time() - began))
         for name, run in results.runs.items():
             if run.state in ended and _end(run) not in seen:

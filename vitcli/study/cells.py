@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from vitcli.compose import compose, linked
 from vitcli.config import FinetuneConfig, RunConfig, under_new_head
-from vitcli.identity import NOT_IDENTITY, run_id
+from vitcli.identity import NOT_IDENTITY, flat, is_free, run_id
 from vitcli.rules import validate
 from vitcli.schema import Axis, Cell, Scale, Study
 from vitcli.study.file import OF_SOURCE, key_of
@@ -92,10 +93,7 @@ def compose_cells(
 
 def refuse(study: Study, overrides: Sequence[str]) -> None:
     """Raises ValueError for the first override that is not the user's to set in this study."""
-    axes = [*study.rows.values(), *study.columns.values()]
-    entries: list[Axis | Cell] = [*axes, *study.cells]
-    varied = {key_of(o) for entry in entries for o in entry.overrides} | {"seed", "data.seed"}
-    of_source = {key_of(o) for axis in axes for o in axis.source} | {"seed", "data.seed"}
+    varied, of_source = (keys | {"seed", "data.seed"} for keys in _varied(study))
     for override in overrides:
         prefix = _SOURCE if override.startswith(_SOURCE) else ""
         key = key_of(override.removeprefix(prefix))
@@ -112,6 +110,70 @@ def refuse(study: Study, overrides: Sequence[str]) -> None:
         if not prefix and study.source is not None and key.split(".")[0] in OF_SOURCE:
             raise ValueError(
                 f"{override}: the model is that of the source, write {_SOURCE}{override}"
+            )
+
+
+def refuse_alike(
+    study: Study, scale: Scale, overrides: Sequence[str], found: Composed, config_dir: Path | None
+) -> None:
+    """Raises ValueError if the user's overrides make cells alike that the study has differ.
+
+    That is a key below a group that the study varies, to which its options give different values,
+    and whatever makes one run of two cells.
+
+    Args:
+        found: the study's runs with the overrides, which `refuse` does not refuse.
+    """
+    changes = [o for o in overrides if key_of(o).split(".")[0] not in NOT_IDENTITY]
+    below = [o for o in changes if _below(o, *_varied(study))]
+    pairs = itertools.combinations(found.cells, 2)
+    same = [(a.id, b.id) for a, b in pairs if {*a.runs.values()} & {*b.runs.values()}]
+    if not below and not (same and changes):
+        return
+    try:
+        own = compose_cells(study, scale, [], config_dir)
+    except ValueError:  # it lacks what only the user has said
+        return
+    for override in below:
+        _refuse_fixed(study, override, own)
+    runs = {cell.id: {*cell.runs.values()} for cell in own.cells}
+    for a, b in same:
+        if not runs[a] & runs[b]:
+            given = ", ".join(changes)
+            raise ValueError(f"{given}: {a} and {b} of {study.name} would be the same runs")
+
+
+def _varied(study: Study) -> tuple[set[str], set[str]]:
+    """Returns the keys and groups that the study's cells set, and those that their sources do."""
+    axes = [*study.rows.values(), *study.columns.values()]
+    entries: list[Axis | Cell] = [*axes, *study.cells]
+    return (
+        {key_of(o) for entry in entries for o in entry.overrides},
+        {key_of(o) for axis in axes for o in axis.source},
+    )
+
+
+def _below(override: str, varied: set[str], of_source: set[str]) -> bool:
+    """Returns whether it sets a key below a group that the study varies."""
+    its = of_source if override.startswith(_SOURCE) else varied
+    group, dot, _ = key_of(override.removeprefix(_SOURCE)).partition(".")
+    return bool(dot) and group in its
+
+
+def _refuse_fixed(study: Study, override: str, own: Composed) -> None:
+    """Raises ValueError if two cells of one family of models differ in the override's key."""
+    key = override.removeprefix(_SOURCE).split("=")[0].lstrip("+")
+    first: dict[str, tuple[str, object]] = {}
+    for cell in own.cells:
+        config = own.first(cell)
+        if override.startswith(_SOURCE):
+            config = own.sources[config.finetune.weights or ""]
+        value = dict(flat(asdict(config))).get(key)
+        other, its = first.setdefault(config.model.family, (cell.id, value))
+        if its != value and not is_free(key, config):
+            raise ValueError(
+                f"{override}: {study.name} varies {key.partition('.')[0]}, so this can't be fixed: "
+                f"it is {its} in {other}, {value} in {cell.id}"
             )
 
 

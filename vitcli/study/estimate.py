@@ -57,12 +57,17 @@ class CellCost:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a plan costs, for the FLOP/s `given` and so many processes a run."""
+    """What a plan costs, for the FLOP/s `given` and so many processes a run.
+
+    Attributes:
+        by: what the FLOP/s are known by, if none are given; "": they are not.
+    """
 
     plan: Plan
     cells: list[CellCost]
     given: float | None
     processes: int | None
+    by: str
 
     @property
     def runs_to_go(self) -> int:
@@ -134,12 +139,14 @@ def estimate(
         timed: time a few steps of each model whose speed is not known otherwise.
         processes: that train a run together; None: no memory is known.
     """
-    seen = {} if given else _seen(plan)
+    finished = {} if given else _seen(plan)
+    seen, kinds = dict(finished), set[str]()
     todo, counted, of_cells = set(missing(plan)), set[str](), list[CellCost]()
     for name, its in rows(plan.study):
         runs = [run for run in its if run not in counted]  # of another cell too: counted there
         counted |= set(runs)
         first, left = plan.configs[its[0]], sum(run in todo for run in runs)
+        kinds |= {_kind(first)} if left else set()
         of_run = cost(first)
         speed = given or (_speed(first, seen, timed) if left else 1.0)
         seconds = None if speed is None else left * of_run.flops / speed
@@ -147,7 +154,9 @@ def estimate(
         done = len(runs) - left
         costs = (of_run.parameters, of_run.training, of_run.flops, bytes_)
         of_cells.append(CellCost(name, *costs, len(runs), done, seconds))
-    return Estimate(plan, of_cells, given, processes)
+    steps = seen.keys() - finished.keys()
+    by = ["finished runs"] * bool(finished and kinds - steps) + ["timed steps"] * bool(steps)
+    return Estimate(plan, of_cells, given, processes, " and ".join(by))
 
 
 def shown(found: Estimate) -> Group:
@@ -231,7 +240,5 @@ def _total(found: Estimate) -> str:
     if device == "auto":  # without torch, which takes seconds
         device = "cuda" if shutil.which("nvidia-smi") else "cpu"
     parallel = at_once(found.plan, found.runs_to_go, device)
-    by = "by finished runs and timed steps"
-    return (
-        f"about {duration(found.seconds / parallel)}, {parallel} at a time on this machine ({by})"
-    )
+    time = f"about {duration(found.seconds / parallel)}, {parallel} at a time on this machine"
+    return f"{time} (by {found.by})"

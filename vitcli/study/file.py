@@ -7,8 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vitcli import paper
-from vitcli.analysis.axes import AXES
+from vitcli.analysis.check import check_form
 from vitcli.catalog import studies
 from vitcli.choices import SCALES, choose, nearest
 from vitcli.compose import prepare, refuse_hydra
@@ -158,7 +157,7 @@ def _laid_over(name: str, paths: Mapping[str, Path], above: Sequence[str] = ()) 
             choose("rows", str(row), list(base["rows"]))
         del written["rows"]
         base = _only(base, picked)
-        scales = base.get("scales", {})
+        scales = base.get("scales") or {}
         base["scales"] = {scale: _only(its, picked) for scale, its in scales.items()}
     return {**base, "claims": [], "tables": [], **written}
 
@@ -178,16 +177,9 @@ def _check(study: Study) -> None:
         raise ValueError(f"scales={{}}: give at least one of {', '.join(SCALES)}")
     for scale in study.scales:
         choose("scales", scale, SCALES)
-    if study.x is not None:
-        choose("x.of", study.x.of, AXES)
     if study.paper.n < 1:
         raise ValueError(f"paper.n={study.paper.n}: must be at least 1")
-    if (curve := study.paper.curve) is not None:
-        only = {} if curve.test is None else {"test": curve.test}
-        try:
-            paper.curve(curve.table, curve.x, curve.y, **only)
-        except ValueError as error:
-            raise ValueError(f"paper.curve: {error}") from None
+    check_form(study)
 
 
 def _check_at_scale(study: Study, file: Study, config_dir: Path | None) -> None:

@@ -18,7 +18,7 @@ from vitcli.notify import KEY as NOTIFY
 from vitcli.perf import train_flops
 from vitcli.schema import Scale, Study
 from vitcli.sets import published
-from vitcli.study.cells import Composed, compose_cells, refuse
+from vitcli.study.cells import Composed, compose_cells, refuse, refuse_alike
 from vitcli.study.describe import methods, setting, with_settings
 from vitcli.study.file import check_seeds, file_of, key_of, read_study
 from vitcli.study.fill import filled, replaced
@@ -73,7 +73,9 @@ def make_plan(name: str, overrides: Sequence[str] = (), config_dir: Path | None 
     refuse(study, rest)
     added = _untransferred(rest)
     study = _within_the_set(study, rest)
-    composed = _composed(study, file.scales[study.scale], [*rest, *added], config_dir)
+    scale = file.scales[study.scale]
+    composed = _composed(study, scale, [*rest, *added], config_dir)
+    refuse_alike(study, scale, rest, composed, config_dir)
     _check_together(composed)
     try:
         study = _described(study, composed, [*overrides, *added])
@@ -107,7 +109,9 @@ def freeze(plan: Plan) -> None:
         same = path.exists() and read_record(path) == facts
     except ValueError:
         same = False
-    if not same:
+    if same:
+        path.touch()  # it is the newest plan of its study again
+    else:
         write_record(path, facts, durable=True)
 
 
@@ -238,6 +242,9 @@ def _check_keys(overrides: Sequence[str], config_dir: Path | None) -> None:
         key = override.split("=")[0].lstrip("+~").removeprefix("source.")
         if key == SPEED:
             raise ValueError(f"{override}: only `vitcli plan` has it, it changes no run")
+        if key in SETTINGS:
+            before, _, value = override.partition(key)
+            raise ValueError(f"{override}: write {key}{value}, without {before}")
         if key == NOTIFY:  # its value may hold a password
             raise ValueError(f"{NOTIFY}: only `vitcli ablate` has it, written {NOTIFY}=...")
         if key.startswith(("hydra.", "hydra/")):

@@ -125,7 +125,7 @@ def cancel(folders: Sequence[Path]) -> int:
     found = set(of) & set(_queue()) if of else set()
     if found:
         _slurm("scancel", *sorted(found))
-    while found & set(_queue()):
+    while found and found & set(_queue()):
         time.sleep(_POLL_SECONDS / 4)
     for folder in (of[job] for job in found):
         if read_status(folder)["state"] == "queued":

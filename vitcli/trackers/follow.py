@@ -7,7 +7,7 @@ import os
 import re
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -19,7 +19,7 @@ from vitcli.identity import flat, is_free
 from vitcli.records import read_log
 from vitcli.trackers import About, Tracker, make_tracker
 
-_MOST = 10_000  # lines that wait for a tracker: 2 MB
+_MOST = 10_000  # new lines that wait for a tracker: 2 MB
 _PATIENCE = {"done": 30.0, "failed": 5.0, "interrupted": 5.0}  # seconds, at the end of a run
 _KEEPS = "tracked.json"  # in a run's folder, and a study's: whose group it has, and which tracker
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW", re.IGNORECASE)
@@ -34,16 +34,25 @@ class Follower:
         about: the run.
         warn: says a line: once when it fails, once if lines are missing at the end.
         tracker: what is told; None: the one of that name, made in the thread.
+        before: lines that the run's log holds already.
+        report: a study's folder `report/`, to be attached; then there is no run.
     """
 
     def __init__(
-        self, name: str, about: About, warn: Callable[[str], None], tracker: Tracker | None = None
+        self,
+        name: str,
+        about: About,
+        warn: Callable[[str], None],
+        tracker: Tracker | None = None,
+        before: Iterable[Mapping[str, Any]] = (),
+        report: Path | None = None,
     ) -> None:
         self._name, self._about, self._warn, self._tracker = name, about, warn, tracker
-        self._lines: deque[Mapping[str, Any]] = deque()
-        self._dropped, self._warned = 0, False
+        self._lines = deque(before)
+        self._most = len(self._lines) + _MOST
+        self._dropped, self._why = 0, ""
         self._last: int | None = None  # step that the tracker holds; None: it has not begun
-        self._report: Path | None = None
+        self._report = report
         self._end: tuple[str, Mapping[str, float]] | None = None
         self._told = threading.Event()  # all of it
         self._news = threading.Event()
@@ -53,27 +62,30 @@ class Follower:
 
     def send(self, record: Mapping[str, Any]) -> None:
         """Takes a line of the log; returns at once."""
-        if len(self._lines) < _MOST:
+        if len(self._lines) < self._most:
             self._lines.append(record)
         else:
             self._dropped += 1
         self._news.set()
 
-    def end(
-        self, state: str, final: Mapping[str, float] | None = None, report: Path | None = None
-    ) -> None:
+    def end(self, state: str, final: Mapping[str, float] | None = None) -> None:
         """Ends the tracker's run; waits for 30 s at most, for 5 if training was stopped or failed.
 
         Args:
             state: `done`, `interrupted` or `failed`.
             final: the last numbers.
-            report: a study's folder `report/`, to be attached.
         """
-        self._report, self._end = report, (state, final or {})
+        self._end = state, final or {}
         self._news.set()
         self._thread.join(_PATIENCE[state])
         missing = self._dropped + len(self._lines)
-        if not self._told.is_set():
+        if not self._told.is_set() and self._report is not None:
+            why = self._why or f"no answer in {_PATIENCE[state]:g} s"
+            self._warn(
+                f"tracker={self._name}: {why}; the report was not attached; `vitcli report` tries "
+                "again"
+            )
+        elif not self._told.is_set():
             self._warn(
                 f"tracker={self._name}: {self._about.id} is not complete there, {missing} lines of "
                 "its log and its end are missing; metrics.jsonl and result.json have all"
@@ -90,10 +102,11 @@ class Follower:
             try:
                 self._deliver()
             except Exception as error:
-                if not self._warned:
-                    said = without_secrets(f"{type(error).__name__}: {error}")
-                    self._warn(f"tracker={self._name}: {said}; the run goes on, and tries it again")
-                self._warned = True
+                first = not self._why
+                self._why = without_secrets(f"{type(error).__name__}: {error}")
+                if first and self._report is None:
+                    said = f"{self._why}; the run goes on, and tries it again"
+                    self._warn(f"tracker={self._name}: {said}")
 
     def _deliver(self) -> None:
         """Tells the tracker all that there is. What it fails at stays, to be told again."""
@@ -125,11 +138,8 @@ def follow(
     if config.tracker == "none":
         return None
     about = About(folder.name, _place(config.outputs), _group(folder), _settings(config))
-    follower = Follower(config.tracker, about, warn)
-    for record in read_log(folder):
-        if record["step"] <= step:
-            follower.send(record)
-    return follower
+    before = [record for record in read_log(folder) if record["step"] <= step]
+    return Follower(config.tracker, about, warn, before=before)
 
 
 def keep_group(folder: Path, group: str | None) -> None:
@@ -157,7 +167,7 @@ def track_report(study: Path, tracker: str | None, warn: Callable[[str], None]) 
         write_record(place, {"tracker": tracker})
     if tracker not in (None, "none"):
         about = About(study.name, _place(study.parent.parent), study.name, {"study": study.name})
-        Follower(str(tracker), about, warn).end("done", report=study / "report")
+        Follower(str(tracker), about, warn, report=study / "report").end("done")
 
 
 def without_secrets(text: str) -> str:

@@ -23,9 +23,9 @@ from vitcli.models.convert.checkpoint import (
     Checkpoint,
     Found,
     check_shapes,
-    listing,
     num_classes,
 )
+from vitcli.models.convert.described import describe, notes
 from vitcli.models.convert.google import places, read_google, write_google
 from vitcli.models.convert.huggingface import read_huggingface, write_huggingface
 from vitcli.models.convert.infer import infer
@@ -43,6 +43,8 @@ _WEIGHTS = (
     "pytorch_model.bin", "pytorch_model.bin.index.json",
 )  # fmt: skip
 _WHICH = "which="  # of several sets of weights in a file: which=ema
+_IMG_SIZE = "data.img_size="
+_READ_HERE = ("model", "pos_emb", "stem", _WHICH, _IMG_SIZE)
 
 
 def read(
@@ -61,6 +63,12 @@ def read(
             known code base, weights that do not fit, or what the overrides must say.
     """
     try:
+        for word in overrides:
+            if not word.startswith(_READ_HERE):
+                raise ValueError(
+                    f"{word}: is not read here; only keys of model, pos_emb and stem, {_WHICH} and "
+                    f"{_IMG_SIZE}"
+                )
         if source.startswith("timm:"):
             return infer(download_timm(source.removeprefix("timm:")), overrides, img_size)
         path = _download(source.removeprefix("hf:")) if source.startswith("hf:") else Path(source)
@@ -114,49 +122,6 @@ def _write_npz(checkpoint: Checkpoint, path: Path) -> str:
         theirs = "GELU tanh, norm eps 1e-06, 32 groups"
         said.append(f"{', '.join(ours)}: recorded in the file; vision_transformer has {theirs}")
     return "; ".join(["as in vision_transformer", *said])
-
-
-def describe(checkpoint: Checkpoint) -> list[tuple[str, str]]:
-    """Returns what was read, as pairs of a word and what is to be said: nothing is left out."""
-    model, stem = checkpoint.config.model, checkpoint.config.stem
-    if model.family == "vit":
-        keys = ["depth", "embed_dim", "mlp_dim", "num_heads", "patch_size", "pool", "head_hidden"]
-        keys += [key for key in ("fc_norm", "head_hidden_dim") if getattr(model, key)]
-        values = [f"{key}={getattr(model, key)}" for key in (*keys, "gelu", "norm_eps")]
-        values += [f"pos_emb={checkpoint.config.pos_emb.kind}"]
-        values += [f"stem={stem.layers[str(model.patch_size)]}"] if stem.layers else []
-    else:
-        values = [f"{key}={getattr(model, key)}" for key in ("layers", "width", "root")]
-    preprocess = checkpoint.preprocess
-    classes = checkpoint.classes
-    named = listing(classes) if classes else "their names are not in the file"
-    lines = [
-        ("code base", checkpoint.code_base),
-        ("model", " ".join([*values, f"num_classes={checkpoint.num_classes}"])),
-        *([("classes", named)] if checkpoint.num_classes else []),
-        (
-            "images",
-            f"{preprocess.size[0]}x{preprocess.size[1]} {preprocess.interpolation}, "
-            f"mean {list(preprocess.mean)}, std {list(preprocess.std)}"
-            + (f", crop {preprocess.crop_pct:.4g}" if preprocess.crop_pct else "")
-            + (f" {preprocess.crop_mode}" if preprocess.crop_mode else ""),
-        ),
-    ]
-    return lines + _not_read(checkpoint)
-
-
-def notes(checkpoint: Checkpoint) -> list[str]:
-    """Returns what was assumed, not used or not there, a line each."""
-    return [f"checkpoint: {word}: {names}" for word, names in _not_read(checkpoint)]
-
-
-def _not_read(checkpoint: Checkpoint) -> list[tuple[str, str]]:
-    found = [
-        ("assumed", "; ".join(checkpoint.assumed)),
-        ("unused", listing(checkpoint.unused)),
-        ("missing", listing(checkpoint.missing)),
-    ]
-    return [(word, names) for word, names in found if names]
 
 
 def _read_path(
@@ -246,7 +211,10 @@ def _described(path: Path) -> dict[str, Any] | None:
 def _known(
     found: Found, config: RunConfig, preprocess: Preprocess, overrides: Sequence[str]
 ) -> Checkpoint:
-    """Returns the checkpoint whose config need not be inferred."""
+    """Returns the checkpoint whose config need not be inferred. Raises ValueError."""
+    for word in overrides:
+        if word.startswith(_IMG_SIZE):
+            raise ValueError(f"{word}: is not read here, the file itself says which images")
     config = override(config, overrides) if overrides else config
     known = Checkpoint(
         found.code_base,

@@ -37,7 +37,7 @@ def timm_call(checkpoint: Checkpoint, path: Path) -> str:
     """Returns the call with which timm makes this model of the file at `path`.
 
     Raises:
-        ValueError: the model is none that timm's can be.
+        ValueError: timm has no such model.
     """
     name, options = timm_arguments(checkpoint)
     written = {key: repr(value) for key, value in options.items()}
@@ -51,7 +51,7 @@ def timm_arguments(checkpoint: Checkpoint) -> tuple[str, dict[str, Any]]:
     """Returns timm's name of this model, and the arguments of `create_model` that it takes.
 
     Raises:
-        ValueError: the model is none that timm's can be.
+        ValueError: timm has no such model.
     """
     config, model = checkpoint.config, checkpoint.config.model
     if model.family == "resnet":
@@ -63,8 +63,9 @@ def timm_arguments(checkpoint: Checkpoint) -> tuple[str, dict[str, Any]]:
     if config.stem.layers:
         stages = config.stem.layers[str(model.patch_size)]
         known = [n for n, (units, s) in _HYBRIDS.items() if units == stages and s[3] == sizes[3]]
-        if not known or config.stem.width != 64 or config.stem.root != "imagenet":
-            raise ValueError(f"stem={config.stem.name} with {stages}: timm has no such hybrid")
+        stem = config.stem
+        if not known or (stem.width, stem.root) != (64, "imagenet") or stem.groups not in (0, 32):
+            raise ValueError(f"stem={stem.name} with {stages}: timm has no such hybrid")
         name, default = known[0], _HYBRIDS[known[0]][1]
     else:
         name = next((n for n, s in _SIZES.items() if s[1] == sizes[1]), "vit_base_patch16_224")

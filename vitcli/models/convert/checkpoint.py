@@ -58,7 +58,7 @@ class Checkpoint:
     """A model on disk, read whole; `config.model`, `pos_emb` and `stem` describe it.
 
     Args:
-        code_base: whose weights these are: google, timm, huggingface, vitcli.
+        code_base: whose weights these are: a key of `RESIZE`.
         state: the model's whole state dict, float32.
         num_classes: 0: there is no head.
         unused: names in the file that were not used.

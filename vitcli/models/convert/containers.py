@@ -130,9 +130,13 @@ def _networks(
             yield name, held
             continue
         for place in places:
-            others = tuple(other for other in places if other != place)
-            kept = {str(k): v for k, v in held.items() if not str(k).startswith(others)}
+            kept = {str(k): v for k, v in held.items() if _owner(str(k), places) in ("", place)}
             yield f"{name}.{place}".strip("."), kept
+
+
+def _owner(name: str, places: list[str]) -> str:
+    """Returns the innermost place that the name is in; empty: in none."""
+    return max((place for place in places if name.startswith(place)), key=len, default="")
 
 
 def _bare(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:

@@ -219,8 +219,15 @@ def _width(group: str, first: Tensor) -> dict[str, int]:
 
 
 def _settle_norm(state: dict[str, Tensor], config: RunConfig) -> None:
-    """Changes the names to those of our model: a norm of the class token is one of all tokens."""
+    """Changes the names to those of our model: a norm of the class token is one of all tokens.
+
+    Raises ValueError: the file has both, one after the other.
+    """
     if config.model.pool == "token" and config.model.fc_norm:
+        if "norm.weight" in state:
+            raise ValueError(
+                "model.pool=token: the file has norm and fc_norm, and no model here has both"
+            )
         config.model.fc_norm = False
         for part in ("weight", "bias"):
             if f"fc_norm.{part}" in state:
