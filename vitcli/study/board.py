@@ -29,6 +29,7 @@ _STYLES = {
     "done": "green", "running": "cyan", "failed": "bold red", "lost": "red",
     "unreadable": "bold red", "interrupted": "yellow", "queued": "blue", "planned": "dim",
 }  # fmt: skip
+_ENDED = ("done", "failed")
 
 
 def states(folder: Path) -> Mapping[str, Run]:
@@ -121,7 +122,8 @@ def watch(folder: Path) -> Iterator[None]:
             yield
         return
     done = threading.Event()
-    thread = threading.Thread(target=_follow_lines, args=(folder, done), daemon=True)
+    seen = {_end(run) for run in states(folder).values() if run.state in _ENDED}
+    thread = threading.Thread(target=_follow_lines, args=(folder, done, seen), daemon=True)
     thread.start()
     try:
         yield
@@ -138,9 +140,8 @@ def _now(folder: Path) -> RenderableType:
         return Text(one_line(error), style="red")
 
 
-def _follow_lines(folder: Path, done: threading.Event) -> None:
-    ended = ("done", "failed")
-    seen = {_end(run) for run in states(folder).values() if run.state in ended}
+def _follow_lines(folder: Path, done: threading.Event, seen: set[tuple[str, object]]) -> None:
+    """Prints a line for each end of a run that is not `seen`, until `done` is set."""
     last, pause = False, REFRESH_SECONDS
     while not last:
         last = done.wait(pause)
@@ -151,10 +152,10 @@ def _follow_lines(folder: Path, done: threading.Event) -> None:
             continue
         pause = max(REFRESH_SECONDS, _REST * (time.thread_time() - began))
         for name, run in results.runs.items():
-            if run.state in ended and _end(run) not in seen:
+            if run.state in _ENDED and _end(run) not in seen:
                 seen.add(_end(run))
                 shown = _entry(run, results.study.metric).plain
-                over = sum(each.state in ended for each in results.runs.values())
+                over = sum(each.state in _ENDED for each in results.runs.values())
                 print(f"[{over}/{len(results.runs)}] {name}: {shown}", flush=True)
 
 
