@@ -349,7 +349,8 @@ def test_a_failed_seed_leaves_nothing_else_open() -> None:
     found = single(apart(0.1), claim("difference", ["A-c0", "B-c0"], at_least=0.02))
     (verdict,) = judge(with_run(found, "A-c0-2", state="failed", metrics={}))
     assert verdict.word == "undecided"
-    assert verdict.reason.endswith("above 0.020. Not called reproduced, since seed 2 of A failed.")
+    where = " over 4 seeds, above 0.020. Not called reproduced, since seed 2 of A failed."
+    assert verdict.reason.endswith(where)
 
 
 def test_a_bound_is_on_the_side_that_is_known() -> None:

@@ -146,7 +146,7 @@ def _how(verdicts: list[Verdict]) -> str:
     return (
         "Effects are means over seeds; slopes are changes per doubling of x. Intervals are by "
         f"Student's t, of level {100 * verdicts[0].level:.4g} % (1 - {ALPHA:g} / {k} claims), so "
-        "that no verdict is wrong in 95 % of such studies. The intervals of one pair of each "
+        "that in 95 % of such studies no verdict is wrong. The intervals of one pair of each "
         "claim, chosen beforehand, contain the true values as often; those of all pairs, where a "
         "claim has several, less often. Reproduced: the interval lies where the claim says, above "
         "the size that matters, or within it, in all of its pairs. Contradicted: it lies on the "
