@@ -90,7 +90,7 @@ def test_what_would_fit_is_said(
     ("words", "processes", "fits", "advice"),
     [
         ("train.batch_size=100", 8, 6, "train.accumulate=4 with train.batch_size=100, 4 images "),
-        ("train.batch_size=10", 4, 1, "1 should fit, but no train.accumulate divides train.batch_"),
+        ("train.batch_size=10", 4, 1, "1 images at once should fit, but no train.accumulate makes"),
         ("train.batch_size=6 recipe.mixup=0.2", 1, 3, "train.accumulate=3 with train.batch_size=6"),
     ],
 )

@@ -104,7 +104,8 @@ class Gradients:
                 break
         else:
             return (
-                f"{smaller} should fit, but no train.accumulate divides train.batch_size={size} so"
+                f"{smaller} images at once should fit, but no train.accumulate makes so few of "
+                f"train.batch_size={size}; take another batch size"
             )
         able = processes == 1 and config.recipe.dropout == 0
         hint = "; train.auto_batch=true finds what does" if able else ""
