@@ -105,9 +105,7 @@ def test_a_run_is_compiled_from_a_length_on_and_where_there_is_a_compiler(
     assert compiles(config, steps[2e12], CPU)
     assert not compiles(compose(["compile=off"]), steps[2e12], CPU)
     assert compiles(compose(["compile=on"]), 1, CPU)
-    for amx in (True, False):
-        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda amx=amx: {"amx_bf16": amx})
-        assert compiles(compose(["stem=resnet_nano"]), steps[2e12], CPU) == amx
+    assert compiles(compose(["stem=resnet_nano"]), steps[2e12], CPU)
     monkeypatch.setenv("CXX", str(tmp_path / "no-compiler"))
     assert not compiles(config, steps[2e12], CPU)
 
