@@ -173,6 +173,9 @@ def test_slurm_compiler_and_browser_that_are_absent(
         (tmp_path / name).chmod(0o755)
     assert found("SLURM").says.endswith("hydra/launcher=slurm")
     assert not found("compiler").todo
+    monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
+    assert found("compiler").says == f"no {tmp_path / 'Python.h'}"
+    assert found("compiler").todo.startswith("install python3-dev")
 
     def none(*arguments: object) -> None:
         raise doctor.webbrowser.Error

@@ -106,6 +106,9 @@ def test_a_run_is_compiled_from_a_length_on_and_where_there_is_a_compiler(
     assert not compiles(compose(["compile=off"]), steps[2e12], CPU)
     assert compiles(compose(["compile=on"]), 1, CPU)
     assert compiles(compose(["stem=resnet_nano"]), steps[2e12], CPU)
+    with monkeypatch.context() as patch:
+        patch.setattr("sysconfig.get_path", lambda name: str(tmp_path))  # g++, but no Python.h
+        assert not compiles(config, steps[2e12], CPU)
     monkeypatch.setenv("CXX", str(tmp_path / "no-compiler"))
     assert not compiles(config, steps[2e12], CPU)
 

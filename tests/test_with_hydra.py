@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import sys
@@ -16,6 +17,7 @@ from typing import Any
 import hydra
 import pytest
 from helpers import TWO_CELLS, Ended
+from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -185,6 +187,30 @@ def test_a_command_leaves_arguments_and_environment(
     with pytest.raises(ValueError, match=r"Could not override 'hydra\.foo'\. To append"):
         hydra_main(["hydra.foo=1"], lambda config: None)
     assert (list(sys.argv), os.environ.get("HYDRA_FULL_ERROR")) == before
+
+
+def test_a_parser_that_checks_helps_as_python_3_14_does(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    add_argument = argparse.ArgumentParser.add_argument
+
+    def strict(self: Any, *names: str, **options: Any) -> argparse.Action:
+        action = add_argument(self, *names, **options)
+        self._check_help(action)
+        return action
+
+    def check(self: Any, action: argparse.Action) -> None:
+        if not isinstance(action.help, str | None):
+            raise ValueError("badly formed help string")
+
+    whole = argparse.ArgumentParser.__mro__[2]  # where add_argument is
+    monkeypatch.setattr(whole, "_check_help", check, raising=False)
+    monkeypatch.setattr(whole, "add_argument", strict)
+    seeds = list[int]()
+    hydra_main(["seed=3", f"outputs={tmp_path}"], lambda config: seeds.append(config.seed))
+    assert seeds == [3]
+    with pytest.raises(ValueError, match="badly formed"):
+        get_args_parser()
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import subprocess
+import sysconfig
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -100,3 +102,12 @@ def available_memory() -> float:
         own, _ = resource.getrlimit(resource.RLIMIT_AS)
         limits += [float(own)] if own != resource.RLIM_INFINITY else []
     return min(limits)
+
+
+def missing_to_compile() -> str:
+    """Returns what compiling a training step on a CPU lacks here: a command, a file, or nothing."""
+    compiler = os.environ.get("CXX", "g++")
+    if shutil.which(compiler) is None:
+        return compiler
+    header = Path(sysconfig.get_path("include"), "Python.h")
+    return "" if header.is_file() else str(header)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import shutil
 from collections.abc import Callable
 
 import torch
@@ -13,6 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from vitcli import perf
 from vitcli.config import RunConfig
+from vitcli.machine import missing_to_compile
 
 # Compiling takes 15 s (a ViT) to 45 s (a ResNet), 2 s where the cache on disk has the shape; it
 # makes a ViT's step 1.2 (fp32) to 1.4 times (bf16) as fast, a ResNet's or hybrid's 1.1 to 1.25.
@@ -29,7 +28,7 @@ def compiles(config: RunConfig, num_steps: int, device: torch.device) -> bool:
         return config.compile == "on" and num_steps > 0
     if config.parallel == "fsdp":  # not measured
         return False
-    if device.type != "cpu" or shutil.which(os.environ.get("CXX", "g++")) is None:
+    if device.type != "cpu" or missing_to_compile():
         return False
     _, macs = perf.count(config, config.data.height_width, config.data.num_classes or 2)
     return 6.0 * macs * num_steps * config.train.batch_size >= _PAYS
@@ -116,7 +115,8 @@ def _compiled(loss: Loss) -> Loss:
         try:
             return compiled(images, labels)
         except TorchDynamoException as error:
-            why = str(error).strip().splitlines()[0]
+            missing = missing_to_compile()
+            why = f"no {missing}" if missing else str(error).strip().splitlines()[0]
             raise RuntimeError(
                 f"the step cannot be compiled: {why} (compile=off: without)"
             ) from error

@@ -5,6 +5,7 @@ What it refuses is one line.
 
 from __future__ import annotations
 
+import argparse
 import copy
 import json
 import os
@@ -26,6 +27,7 @@ from vitcli.files import conf_dir
 SCHEMA = "schema"  # the name of RunConfig in conf/config.yaml
 # Hydra and OmegaConf keep state that threads share; who composes holds this.
 ALONE = threading.RLock()
+_CHECK = "_check_help"  # of argparse, from Python 3.14 on
 _NOISE = ("object_type=", "reference_type=", "See http")  # lines of theirs
 
 
@@ -120,9 +122,12 @@ def run_hydra(name: str, argv: Sequence[str], task: Callable[[Any], None]) -> No
     before, full = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
     sys.argv = list(argv)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raise; do not print and exit
+    # Hydra's parser has a help that is not text yet, which Python 3.14 refuses.
+    setattr(argparse.ArgumentParser, _CHECK, lambda parser, action: None)
     try:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)(task)()
     finally:
+        delattr(argparse.ArgumentParser, _CHECK)
         sys.argv = before
         del os.environ["HYDRA_FULL_ERROR"]
         if full is not None:
