@@ -90,6 +90,9 @@ def which_study(command: str, config_dir: Path | None) -> None:
     from vitcli.with_hydra import check_config_dir
 
     check_config_dir(config_dir)
-    print(*in_brief(config_dir), sep="\n")
-    print("\n`vitcli list studies` adds their runs and FLOPs, `vitcli list claims` what they judge")
+    for line in in_brief(config_dir):
+        print(line, flush=True)
+    print(
+        "\nthe last number: FLOPs at laptop scale; `vitcli plan STUDY --time`: how long that takes"
+    )
     raise ValueError(f"{command}: which study? For instance `vitcli {command} pos-emb`")

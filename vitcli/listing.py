@@ -167,11 +167,12 @@ def config_of(group: str, option: str, path: Path, config_dir: Path | None = Non
     return config
 
 
-def in_brief(config_dir: Path | None) -> list[str]:
-    """Returns a line for each study, its name and title; at once, so without what it costs."""
+def in_brief(config_dir: Path | None) -> Iterator[str]:
+    """Yields a line for each study once it is counted: name, title, runs and FLOPs of all runs."""
     known = {name: title(path) for name, path in studies(config_dir).items()}
-    width = max(map(len, known))
-    return [f"{name:{width}}  {said}" for name, said in known.items()]
+    widths = max(map(len, known)), max(map(len, known.values()))
+    for name, said, _, runs, flops in _studies(config_dir):
+        yield f"{name:{widths[0]}}  {said:{widths[1]}} {runs:>3} runs {flops:.1e}"
 
 
 KINDS = {
