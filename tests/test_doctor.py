@@ -167,15 +167,16 @@ def test_slurm_compiler_and_browser_that_are_absent(
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
     assert found("SLURM").says == "no sbatch, sinfo: studies run on this machine"
+    monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
     assert found("compiler").todo.startswith("install g++")
     for name in ("sbatch", "sinfo", "g++"):
         (tmp_path / name).write_text("#!/bin/sh\n")
         (tmp_path / name).chmod(0o755)
     assert found("SLURM").says.endswith("hydra/launcher=slurm")
-    assert not found("compiler").todo
-    monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
     assert found("compiler").says == f"no {tmp_path / 'Python.h'}"
     assert found("compiler").todo.startswith("install python3-dev")
+    (tmp_path / "Python.h").touch()
+    assert not found("compiler").todo
 
     def none(*arguments: object) -> None:
         raise doctor.webbrowser.Error

@@ -132,7 +132,7 @@ def test_a_user_s_own_are_listed_too(vitcli: Callable[..., Ended], tmp_path: Pat
     assert row("recipes", "mine")[:2] == ["adamw", "0.25"]
     assert row("claims", "own") == ["a-is-better", "nowhere", "A is better."]
     ended = vitcli("ablate", "--config-dir", str(tmp_path))
-    assert re.search(r"^own +Two$", ended.out, re.MULTILINE)
+    assert re.search(r"^own +Two +\d+ runs ", ended.out, re.MULTILINE)
 
 
 def test_a_user_s_folder_that_is_none_is_one_line(

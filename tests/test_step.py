@@ -101,14 +101,14 @@ def test_a_run_is_compiled_from_a_length_on_and_where_there_is_a_compiler(
         for length in (1e12, 2e12)
     }
     monkeypatch.setenv("CXX", sys.executable)  # stands for a compiler: nothing is compiled here
+    monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
+    assert not compiles(config, steps[2e12], CPU)  # g++, but no Python.h
+    (tmp_path / "Python.h").touch()
     assert not compiles(config, steps[1e12], CPU)
     assert compiles(config, steps[2e12], CPU)
     assert not compiles(compose(["compile=off"]), steps[2e12], CPU)
     assert compiles(compose(["compile=on"]), 1, CPU)
     assert compiles(compose(["stem=resnet_nano"]), steps[2e12], CPU)
-    with monkeypatch.context() as patch:
-        patch.setattr("sysconfig.get_path", lambda name: str(tmp_path))  # g++, but no Python.h
-        assert not compiles(config, steps[2e12], CPU)
     monkeypatch.setenv("CXX", str(tmp_path / "no-compiler"))
     assert not compiles(config, steps[2e12], CPU)
 
@@ -153,7 +153,7 @@ def test_bf16_where_the_processor_has_units_for_it(
 def test_pieces_of_a_batch_are_compiled_too(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled = []
 
-    def fake(loss: Loss) -> Loss:
+    def fake(loss: Loss, device: torch.device) -> Loss:
         def counted(images: Tensor, labels: Tensor) -> Tensor:
             compiled.append(len(images))
             return loss(images, labels)

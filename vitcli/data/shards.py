@@ -36,17 +36,21 @@ _PADDING = 20_480  # bytes: more than the zeros that tar writes at the end of a 
 _NUMBER = re.compile(r"[-+]?\d+(\.\d*)?(e[-+]?\d+)?|nan|-?inf", re.IGNORECASE)
 
 
+# A block of zeros; its class is not in the types of the standard library.
+_END: type[tarfile.HeaderError] = vars(tarfile)["EOFHeaderError"]
+
+
 class Member(tarfile.TarInfo):
     """A member of a shard; what begins as none is an error, where tarfile would end in silence."""
 
     @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
-        """Returns the member whose header this is. Raises tarfile.ReadError if it is none."""
+    def fromtarfile(cls, tarfile_: tarfile.TarFile) -> Self:
+        """Returns the next member. Raises tarfile.ReadError if what is there does not begin one."""
         try:
-            return super().frombuf(buf, encoding, errors)
+            return super().fromtarfile(tarfile_)
+        except _END:
+            raise
         except tarfile.HeaderError as error:
-            if len(buf) == tarfile.BLOCKSIZE and not any(buf):  # the end
-                raise
             raise tarfile.ReadError(f"cut off or damaged ({error})") from None
 
 
