@@ -34,8 +34,6 @@ _T = TypeVar("_T")
 _NONE = object()
 _PADDING = 20_480  # bytes: more than the zeros that tar writes at the end of a file
 _NUMBER = re.compile(r"[-+]?\d+(\.\d*)?(e[-+]?\d+)?|nan|-?inf", re.IGNORECASE)
-
-
 # A block of zeros; its class is not in the types of the standard library.
 _END: type[tarfile.HeaderError] = vars(tarfile)["EOFHeaderError"]
 
