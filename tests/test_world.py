@@ -14,13 +14,15 @@ import pytest
 import torch
 from helpers import ROOT, Ended, start, wait_for
 from PIL import Image
+from torch.distributed import HashStore
 
 from vitcli.compose import compose
 from vitcli.identity import run_id
 from vitcli.machine import Place, cores, meeting_point, place
 from vitcli.runner import run
 from vitcli.status import read_status
-from vitcli.world import World, check_processes
+from vitcli.stops import Interrupted, StopSignal
+from vitcli.world import ProcessLost, World, check_processes
 
 TINY = (
     "data.size=256 data.val_size=64 data.num_classes=8 train.steps=8 train.batch_size=16 "
@@ -153,6 +155,25 @@ def test_an_error_of_one_process_ends_the_others_and_is_shown(tmp_path: Path) ->
     assert read_status(folder)["error"] == (
         "ProcessLost: process 1 of 2 ended: no space left on device"
     )
+
+
+def test_a_failure_of_another_counts_before_the_signal_that_follows_it() -> None:
+    store = HashStore()
+    store.set("ended", "1 failed no space left on device")
+    lost = "process 1 of 2 ended: no space left on device"
+    with pytest.raises(ProcessLost, match=lost), World(Place(0, 2), store).watched():
+        raise Interrupted("stopped by SIGTERM")
+    store.set("ended", "1 stopped stopped by SIGTERM")
+    own = pytest.raises(Interrupted, match=r"^stopped after step 3")
+    with own, World(Place(0, 2), store).watched():
+        raise Interrupted("stopped after step 3")
+
+
+def test_a_signal_does_not_hinder_an_error_from_being_written() -> None:
+    stop = StopSignal()
+    with pytest.raises(OSError, match="no space left"), stop.waits():
+        raise OSError("no space left")
+    stop.handle(signal.SIGTERM, None)
 
 
 def test_processes_of_different_runs_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,12 +41,17 @@ class StopSignal:
 
     @contextmanager
     def waits(self) -> Iterator[None]:
-        """Lets the block go on to its next question, once it has asked the first one."""
+        """Lets the block go on to its next question, once it has asked the first one.
+
+        An error of the block is written before the process ends: a signal no longer hinders that.
+        """
         self._waits, self._asked = True, False
         try:
             yield
-        finally:
-            self._waits = False
+        except BaseException:
+            self._asked = True
+            raise
+        self._waits = False
         if self.number:  # after the last question
             raise Interrupted("stopped after the last step")
 

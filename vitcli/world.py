@@ -144,19 +144,27 @@ class World:
         try:
             yield
         except BaseException as error:
+            if self._store is None:
+                raise
             lost = type(error) is RuntimeError or isinstance(error, dist.DistError)
-            if self._store is None or not (lost and _OF_ANOTHER.search(str(error))):
+            lost = lost and _OF_ANOTHER.search(str(error)) is not None
+            if not lost:
                 self._tell(error)
+            if not (lost or isinstance(error, KeyboardInterrupt)):
                 raise
             rank, how, line = self._told()
+            # A signal: torchrun and srun send one to the others where one has failed.
+            if not lost and how != "failed":
+                raise
             if how == "stopped":
                 raise Interrupted(f"process {rank} of {self.size}: {line}") from None
             raise ProcessLost(f"process {rank} of {self.size} ended: {line}") from None
 
     def _tell(self, error: BaseException) -> None:
         """Leaves to the others why this process ends, unless another had said so before."""
-        if self._store is None or isinstance(error, ProcessLost):
+        if isinstance(error, ProcessLost):
             return
+        assert self._store is not None
         how = "stopped" if isinstance(error, KeyboardInterrupt) else "failed"
         line = f"{str(error) or type(error).__name__}".splitlines()[0]
         try:
