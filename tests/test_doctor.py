@@ -88,6 +88,7 @@ def test_it_knows_the_units_that_torch_knows(flag: str) -> None:
         ({"amx_bf16", "avx512_bf16"}, ["model=micro", "compile=off"], "bf16"),
         ({"amx_bf16", "avx512_bf16"}, ["compile=on"], "bf16"),
         ({"amx_bf16", "avx512_bf16"}, ["compile=off"], "fp32"),
+        ({"amx_bf16", "avx512_bf16"}, ["model=pico", "compile=on"], "fp32"),
         ({"avx512_bf16"}, [], "bf16"),
         ({"avx512_bf16"}, ["model=bit_nano"], "fp32"),
         (set(), [], "fp32"),
@@ -101,7 +102,7 @@ def test_what_it_says_of_precision_is_what_a_run_does(
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: dict.fromkeys(flags, True))
     assert precision(compose(overrides), 100, torch.device("cpu")) == chosen
     said = {
-        "amx_bf16": "bf16 by AMX where a step is compiled and for wide ViTs, else fp32",
+        "amx_bf16": "bf16 by AMX for wide ViTs and compiled steps, fp32 for narrow ViTs",
         "avx512_bf16": "bf16 by AVX-512 for ViTs and hybrids, fp32 for ResNets",
         "": "fp32: this processor has no units for bf16",
     }[min(flags, default="")]

@@ -55,8 +55,8 @@ def test_compiled_equals_plain(kind: str, bits: str, tolerance: float) -> None:
 
 @pytest.mark.slow
 @pytest.mark.compiled
-@pytest.mark.parametrize("model", ["model=bit_nano", "stem=resnet_nano"])
-def test_compiled_equals_plain_with_convolutions(model: str) -> None:
+@pytest.mark.parametrize("model", ["model=bit_nano", "stem=resnet_nano", "model.gelu=tanh"])
+def test_compiled_equals_plain_in_other_models(model: str) -> None:
     words = [*SMALL[1:], model, "train.precision=fp32"]
     plain, expected = gradients(compose([*words, "compile=off"]))
     fast, found = gradients(compose([*words, "compile=on"]))

@@ -103,7 +103,7 @@ def _precision(outputs: Path) -> Finding:
     elif not flags:
         says = "not known without torch here; a run's env.json says which"
     elif "amx_bf16" in flags:
-        says = "bf16 by AMX where a step is compiled and for wide ViTs, else fp32"
+        says = "bf16 by AMX for wide ViTs and compiled steps, fp32 for narrow ViTs"
     elif "avx512_bf16" in flags:
         says = "bf16 by AVX-512 for ViTs and hybrids, fp32 for ResNets"
     else:

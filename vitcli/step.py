@@ -18,7 +18,8 @@ from vitcli.machine import missing_to_compile
 # From a training of half a minute on, two runs of one shape are faster for it; FLOPs stand for the
 # time, so that a run's length decides and not how fast the machine is just now.
 _PAYS = 1.5e12  # training FLOPs, on a CPU; on a GPU it has not been measured
-_WIDE = 128  # from this width on a CPU's bf16 units pay for the casts without compiling, too
+# Widths of a ViT from which a CPU's AMX pays for the casts to bf16: not compiled, compiled.
+_WIDE, _NARROW = 128, 64
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -37,8 +38,9 @@ def compiles(config: RunConfig, num_steps: int, device: torch.device) -> bool:
 def precision(config: RunConfig, num_steps: int, device: torch.device) -> str:
     """Returns the run's `fp32` or `bf16`; for `auto` whichever trains faster on `device`.
 
-    Measured on a CPU with AMX, one thread: compiled, bf16 trains a ViT nano 1.16 times as fast as
-    fp32 and a BiT nano 1.1 times; else a ViT of width 192 2.1 times, one of width 64 within 7 %.
+    Measured on a CPU with AMX, one thread: compiled, bf16 trains a ViT pico 0.8 times as fast as
+    fp32, a nano 1.15, a micro 1.8 and a BiT nano 1.1 times; else a ViT of width 192 2.1 times, one
+    of width 64 within 7 %.
     With AVX-512's bf16 alone a ViT pico is as fast, a nano 1.3 times, one of width 192 1.8 times,
     compiled or not; a hybrid nano, not compiled, 1.15 times; a BiT nano, compiled while layouts
     were still changed, 0.74 times.
@@ -49,8 +51,9 @@ def precision(config: RunConfig, num_steps: int, device: torch.device) -> str:
         return "bf16" if has_bf16(device) else "fp32"
     able, vit = torch.cpu.get_capabilities(), config.model.family == "vit"
     if able.get("amx_bf16", False):
-        wide = vit and config.model.embed_dim >= _WIDE
-        return "bf16" if wide or compiles(config, num_steps, device) else "fp32"
+        width = config.model.embed_dim if vit else _NARROW
+        pays = width >= _WIDE or (width >= _NARROW and compiles(config, num_steps, device))
+        return "bf16" if pays else "fp32"
     return "bf16" if vit and able.get("avx512_bf16", False) else "fp32"
 
 

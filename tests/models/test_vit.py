@@ -10,7 +10,7 @@ from torch import nn
 
 from vitcli.config import ModelConfig, PosEmbConfig, RecipeConfig, RunConfig, StemConfig
 from vitcli.models import build_model
-from vitcli.models.vit import Attention, VisionTransformer, attend
+from vitcli.models.vit import Attention, VisionTransformer, attend, gelu_tanh
 
 SIZES = {  # depth, width, MLP, heads (paper, Table 1; Ti and S: Steiner et al., Table 1)
     "ti": (12, 192, 768, 3),
@@ -122,6 +122,21 @@ def test_logits_of_the_tanh_gelu_are_timms() -> None:
         act_layer="gelu_tanh",
     )  # fmt: skip
     same_logits(nano(), theirs, (16, 16))
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.bfloat16, 1e-2)])
+def test_the_gelu_of_compiled_steps_is_the_tanh_one(
+    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, tolerance: float
+) -> None:
+    x = torch.linspace(-40, 40, 20_001, dtype=dtype, requires_grad=True)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    y = gelu_tanh(x)
+    assert y.dtype == dtype
+    expected = F.gelu(x, approximate="tanh")
+    assert not torch.equal(y.float(), F.relu(x).float())
+    torch.testing.assert_close(y, expected, rtol=tolerance, atol=1e-6)
+    (ours,), (theirs,) = torch.autograd.grad(y.sum(), x), torch.autograd.grad(expected.sum(), x)
+    torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=2e-6)
 
 
 def test_hidden_layer_of_the_head_is_tanh() -> None:
