@@ -70,9 +70,8 @@ def test_a_tracker_that_hangs_is_left_behind(monkeypatch: pytest.MonkeyPatch) ->
     began = time.perf_counter()
     for step in range(3, 103):
         follower.send({"step": step, "loss": 1.0})
-    assert time.perf_counter() - began < 0.1
     follower.end("done")
-    assert time.perf_counter() - began < 1
+    assert time.perf_counter() - began < 5  # 18 s if it waited for each
     release.set()
     (line,) = said
     assert "a is not complete there, 100 lines of its log and its end are missing" in line
