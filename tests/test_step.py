@@ -153,7 +153,7 @@ def test_bf16_where_the_processor_has_units_for_it(
 def test_pieces_of_a_batch_are_compiled_too(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled = []
 
-    def fake(loss: Loss, device: torch.device) -> Loss:
+    def fake(loss: Loss, device: torch.device, has_resnet: bool) -> Loss:
         def counted(images: Tensor, labels: Tensor) -> Tensor:
             compiled.append(len(images))
             return loss(images, labels)

@@ -14,7 +14,7 @@ from vitcli.config import RunConfig
 from vitcli.machine import missing_to_compile
 
 # Compiling takes 15 s (a ViT) to 45 s (a ResNet), 2 s where the cache on disk has the shape; it
-# makes a ViT's step 1.2 (fp32) to 1.4 times (bf16) as fast, a ResNet's or hybrid's 1.1 to 1.25.
+# makes a ViT's step 1.2 (fp32) to 1.4 times (bf16) as fast, a ResNet's or hybrid's 1.2 to 1.7.
 # From a training of half a minute on, two runs of one shape are faster for it; FLOPs stand for the
 # time, so that a run's length decides and not how fast the machine is just now.
 _PAYS = 1.5e12  # training FLOPs, on a CPU; on a GPU it has not been measured
@@ -39,8 +39,8 @@ def precision(config: RunConfig, num_steps: int, device: torch.device) -> str:
     """Returns the run's `fp32` or `bf16`; for `auto` whichever trains faster on `device`.
 
     Measured on a CPU with AMX, one thread: compiled, bf16 trains a ViT pico 0.8 times as fast as
-    fp32, a nano 1.15, a micro 1.8 and a BiT nano 1.1 times; else a ViT of width 192 2.1 times, one
-    of width 64 within 7 %.
+    fp32, a nano 1.15, a micro 1.8, a hybrid pico 1.1 times, a BiT nano as fast; else a ViT of width
+    192 2.1 times, one of width 64 within 7 %.
     With AVX-512's bf16 alone a ViT pico is as fast, a nano 1.3 times, one of width 192 1.8 times,
     compiled or not; a hybrid nano, not compiled, 1.15 times; a BiT nano, compiled while layouts
     were still changed, 0.74 times.
@@ -86,7 +86,8 @@ def build_loss(model: nn.Module, config: RunConfig, num_steps: int, processes: i
         return plain
     micro_batch = config.train.batch_size // config.train.accumulate
     shares = (micro_batch // processes, -(-micro_batch // processes))  # of one process
-    fast = _compiled(plain, device)
+    has_resnet = config.model.family != "vit" or bool(config.stem.layers)
+    fast = _compiled(plain, device, has_resnet)
 
     def chosen(images: Tensor, labels: Tensor) -> Tensor:
         # A batch in which images could not be decoded has a shape of its own, which is not
@@ -97,13 +98,17 @@ def build_loss(model: nn.Module, config: RunConfig, num_steps: int, processes: i
     return chosen
 
 
-def _compiled(loss: Loss, device: torch.device) -> Loss:
+def _compiled(loss: Loss, device: torch.device, has_resnet: bool) -> Loss:
     from torch._dynamo import config as dynamo
     from torch._dynamo.exc import TorchDynamoException
+    from torch._functorch import config as functorch
     from torch._inductor import config as inductor
 
     # A study's worker trains many shapes: after the eighth torch would go on without compiling.
     dynamo.recompile_limit = 256
+    # Else a ReLU of whose output a matmul takes a view leaves the backward pass a mask, too, and to
+    # write that takes ten times as long as the group norm. A ViT micro is 6 % slower with it.
+    functorch.recompute_views = has_resnet
     # Runs of a study compile side by side, a core each; and no process outlives its run.
     inductor.compile_threads = 1
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # that there is no CUDA

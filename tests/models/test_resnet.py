@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from timm.layers.std_conv import StdConv2d
 from timm.models import create_model
 from torch import nn
 
 from vitcli.config import ModelConfig, PosEmbConfig, RecipeConfig, RunConfig, StemConfig
 from vitcli.models import build_model
-from vitcli.models.resnet import build_bit, group_norm
+from vitcli.models.resnet import Pointwise, build_bit, group_norm
 
 R50 = {"16": [3, 4, 9], "32": [3, 4, 6, 3]}
 B16 = {"depth": 12, "embed_dim": 768, "mlp_dim": 3072, "num_heads": 12, "patch_size": 16}
@@ -160,3 +161,16 @@ def test_groups_divide_the_channels(channels: int, groups: int) -> None:
 def test_wrong_combinations_name_their_keys(run: RunConfig, keys: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match=".*".join(keys)):
         build_model(run, (16, 16), 5)
+
+
+@pytest.mark.parametrize("side", [1, 7, 8])  # 1: small against the weights
+@pytest.mark.parametrize("stride", [1, 2])
+def test_pointwise_convolutions_are_timms_forward_and_backward(side: int, stride: int) -> None:
+    ours, theirs = (kind(12, 20, 1, stride=stride, eps=1e-8) for kind in (Pointwise, StdConv2d))
+    ours.load_state_dict(theirs.state_dict())
+    x = torch.randn(3, 12, side, side + 1, requires_grad=True)
+    y, expected = ours(x), theirs(x)
+    torch.testing.assert_close(y, expected)
+    direction = torch.randn_like(y)
+    found = torch.autograd.grad(y, (x, ours.weight), direction)
+    torch.testing.assert_close(found, torch.autograd.grad(expected, (x, theirs.weight), direction))
