@@ -72,22 +72,20 @@ def _resnet(
 
 
 class Pointwise(StdConv2d):
-    """A standardised 1x1 convolution of stride 1, by matmuls on a CPU; else a convolution."""
+    """A standardised 1x1 convolution without bias; on a CPU a matmul for each image."""
 
     def forward(self, x_BChw: Tensor) -> Tensor:
-        """Returns (B, D, h, w) for (B, C, h, w).
+        """Returns (B, D, h / stride, w / stride), sides rounded up, for (B, C, h, w).
 
-        A matmul for each image is 1.1 to 4.5 times as fast on a CPU as oneDNN's convolution,
-        forward and backward, but where a map is small against the weights, whose gradient is then
-        computed for each image.
+        The matmul is 1.1 to 4.5 times as fast as oneDNN's convolution, forward and backward; not so
+        where a map is small against the weights, whose gradient it computes for each image.
         """
         (B, C, h, w), D = x_BChw.shape, self.out_channels
-        if x_BChw.device.type != "cpu" or self.stride != (1, 1) or 2 * h * w * (C + D) < C * D:
-            y_BDhw: Tensor = super().forward(x_BChw)  # type: ignore[no-untyped-call]
-            return y_BDhw
         weight_1DC = F.batch_norm(
             self.weight.flatten(1)[None], None, None, training=True, momentum=0.0, eps=self.eps
         )
+        if x_BChw.device.type != "cpu" or self.stride != (1, 1) or 2 * h * w * (C + D) < C * D:
+            return F.conv2d(x_BChw, weight_1DC[0, :, :, None, None], stride=self.stride)
         y_BDP = torch.bmm(weight_1DC.expand(B, -1, -1), x_BChw.flatten(2))
         return y_BDP.view(B, D, h, w)
 
