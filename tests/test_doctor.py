@@ -89,6 +89,7 @@ def test_it_knows_the_units_that_torch_knows(flag: str) -> None:
         ({"amx_bf16", "avx512_bf16"}, ["compile=on"], "bf16"),
         ({"amx_bf16", "avx512_bf16"}, ["compile=off"], "fp32"),
         ({"amx_bf16", "avx512_bf16"}, ["model=pico", "compile=on"], "fp32"),
+        ({"amx_bf16", "avx512_bf16"}, ["model=pico", "stem=resnet_nano", "compile=on"], "bf16"),
         ({"avx512_bf16"}, [], "bf16"),
         ({"avx512_bf16"}, ["model=bit_nano"], "fp32"),
         (set(), [], "fp32"),

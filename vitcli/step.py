@@ -51,8 +51,9 @@ def precision(config: RunConfig, num_steps: int, device: torch.device) -> str:
         return "bf16" if has_bf16(device) else "fp32"
     able, vit = torch.cpu.get_capabilities(), config.model.family == "vit"
     if able.get("amx_bf16", False):
-        width = config.model.embed_dim if vit else _NARROW
-        pays = width >= _WIDE or (width >= _NARROW and compiles(config, num_steps, device))
+        width, pure = config.model.embed_dim, vit and not config.stem.layers
+        wide, narrow = vit and width >= _WIDE, pure and width < _NARROW
+        pays = wide or (not narrow and compiles(config, num_steps, device))
         return "bf16" if pays else "fp32"
     return "bf16" if vit and able.get("avx512_bf16", False) else "fp32"
 

@@ -108,8 +108,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tenso
 def gelu_tanh(x: Tensor) -> Tensor:
     """Returns the GELU of Google's code, approximated by a tanh.
 
-    Compiled, it is x times a sigmoid, the same function: forward and backward take half the time of
-    tanh's on a CPU, and a sixth of a step less.
+    Compiled, it is x times a sigmoid, the same function: forward and backward take half as long on
+    a CPU as with tanh, and a step of a ViT Ti a sixth less.
     """
     if not torch.compiler.is_compiling():
         return F.gelu(x, approximate="tanh")
