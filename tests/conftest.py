@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import Ended
+import yaml
+from helpers import OWN, Ended
 
 # One thread: the suite shares its cores with the workers it starts, where spinning is slow.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -25,6 +26,19 @@ def tiny(tmp_path: Path) -> list[str]:
         "train.precision=fp32",
         f"outputs={tmp_path / 'outputs'}",
     ]  # fmt: skip
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a study of the user's, `own-depth`, into a folder for --config-dir."""
+
+    def write(**changes: object) -> Path:
+        path = tmp_path / "conf" / "study" / "own_depth.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(yaml.safe_dump(OWN | changes))
+        return tmp_path / "conf"
+
+    return write
 
 
 @pytest.fixture

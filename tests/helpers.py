@@ -1,4 +1,4 @@
-"""The command line in another process."""
+"""The command line in another process, and small studies of the user's."""
 
 from __future__ import annotations
 
@@ -34,6 +34,32 @@ paper: {where: nowhere, metric: none}
 claims: []
 scales: {laptop: {}}
 """
+
+
+OWN = {
+    "title": "Depth",
+    "metric": "val/top1",
+    "rows": {
+        "one": {"label": "1 layer", "overrides": ["model.depth=1"]},
+        "two": {"label": "2 layers", "overrides": ["model.depth=2"]},
+    },
+    "columns": {"here": "Here"},
+    "paper": {"where": "Fig. 8", "metric": "ImageNet 5-shot"},
+    "scales": {"laptop": {}},
+    "seeds": [0, 1],
+}
+
+
+def claim(**changes: object) -> dict[str, object]:
+    """A claim of the study above, with changes."""
+    pairs = [["one-here", "two-here"]]
+    facts = {"id": "c", "statement": "s", "where": "w", "at_least": {"laptop": 0.01}}
+    return facts | {"pairs": pairs} | changes
+
+
+def but_depth(overrides: list[str]) -> list[str]:
+    """The overrides but for model.depth, which the study above varies."""
+    return [o for o in overrides if not o.startswith("model.depth")]
 
 
 def start(*arguments: str, cwd: Path, module: str = "vitcli") -> subprocess.Popen[str]:
