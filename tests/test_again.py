@@ -197,6 +197,10 @@ def test_only_runs_of_the_same_data_are_paired(tiny: list[str]) -> None:
     )
     (top1,) = (each for each in metrics(a[1], b[2]) if each.metric == "val/top1")
     assert (top1.seeds, top1.n, top1.interval) == ((3, 3), 1, None)  # seed 0 is on data 0 in both
+    for seed in (1, 2):  # now as many as b's own kind has are there that a has too
+        run(compose([*few, f"seed={seed}", f"data.seed={seed}", "recipe.lr=0.004"]), quiet=True)
+    (top1,) = (each for each in metrics(a[0], b[0]) if each.metric == "val/top1")
+    assert (top1.seeds, top1.n) == ((3, 3), 3)
 
 
 @pytest.mark.slow

@@ -90,6 +90,9 @@ def test_plans_are_named_by_what_they_change(tiny: list[str]) -> None:
         for o in ([], ["scale=gpu"], ["outputs=x"], ["recipe.lr=1"], ["recipe.lr=1", "seeds=2"])
     ]
     assert names[:3] == ["pos-emb-laptop", "pos-emb-gpu", "pos-emb-laptop"]
+    twice = ["recipe.lr=2", "recipe.lr=1"]  # the last counts
+    assert make_plan("pos-emb", twice).folder.name == names[3]
+    assert make_plan("pos-emb", twice[::-1]).folder.name != names[3]
     assert len(set(names[2:])) == 3
     assert all(name.startswith("pos-emb-laptop") for name in names[2:])
 

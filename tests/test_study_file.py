@@ -27,6 +27,8 @@ CURVE = {"table": "table6", "x": "exaflops", "y": "average"}
         (["pos-emb", "seeds=0"], "seeds=0: a number of seeds of at least 1"),
         (["pos-emb", "scale"], "scale: a setting is written key=value"),
         (["pos-emb", "seeds=x"], "seeds=x: a number"),
+        (["pos-emb", "seeds=20251130"], "this seed alone is seeds=[20251130]"),
+        (["pos-emb", "seeds=1e12"], "so many seeds, 1,000 at most"),
         (["pos-emb", "pos_emb=none"], "pos_emb is what pos-emb varies"),
         (
             ["pos-emb", "pos_emb.kind=learned_2d"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,14 +19,13 @@ from vitcli.files import is_name, write_bytes
 from vitcli.frozen import read_settings
 from vitcli.records import Run, read_losses, read_run
 from vitcli.report import style
-from vitcli.siblings import siblings
+from vitcli.siblings import Seeds, both_kinds
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LEVEL = 0.95
 _PLACES = ("outputs", "finetune.source")
-_Seeds = tuple[int, int]  # of a run and of its data
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,12 @@ def differences(first: Path, second: Path) -> dict[str, tuple[object, object]]:
 def metrics(first: Path, second: Path) -> list[Compared]:
     """Returns each metric that both have, over all of their seeds that are beside them.
 
-    The difference is that of the same seeds, whose data are the same; interval of Student's t. Two
-    seeds of one config are compared as they are.
+    The difference is that of the same seeds, whose data are the same; interval of Student's t. Of
+    the two kinds of seeds of each, those that both have most of. Two seeds of one config are
+    compared as they are.
     """
-    a, b = siblings(first), siblings(second)
+    kinds = itertools.product(both_kinds(first), both_kinds(second))
+    a, b = max(kinds, key=lambda kind: (len(kind[0].keys() & kind[1].keys()), *map(len, kind)))
     if second.name in {run.id for run in a.values()}:
         a, b = (
             {s: r for s, r in of.items() if r.id == f.name} for of, f in ((a, first), (b, second))
@@ -68,13 +70,13 @@ def metrics(first: Path, second: Path) -> list[Compared]:
     return [_compared(name, _values(a, name), _values(b, name)) for name in names if name in known]
 
 
-def _values(runs: Mapping[_Seeds, Run], metric: str) -> dict[_Seeds, float]:
+def _values(runs: Mapping[Seeds, Run], metric: str) -> dict[Seeds, float]:
     """Returns the metric by seeds, of those that have it."""
     found = {seeds: run.value(metric) for seeds, run in runs.items()}
     return {seeds: value for seeds, value in found.items() if not math.isnan(value)}
 
 
-def _compared(metric: str, a: Mapping[_Seeds, float], b: Mapping[_Seeds, float]) -> Compared:
+def _compared(metric: str, a: Mapping[Seeds, float], b: Mapping[Seeds, float]) -> Compared:
     pairs = np.array([b[seeds] - a[seeds] for seeds in a if seeds in b])
     means = [sum(of.values()) / len(of) if of else math.nan for of in (a, b)]
     scale = max(map(abs, [*a.values(), *b.values()]), default=0.0)

@@ -10,21 +10,33 @@ from vitcli.frozen import read_config, read_own
 from vitcli.identity import run_id
 from vitcli.records import Run, read_run
 
+Seeds = tuple[int, int]  # a run's, and its data's
 
-def siblings(folder: Path) -> dict[tuple[int, int], Run]:
-    """Returns by (seed, data.seed) the run and those that differ from it in these alone.
 
-    A study's seed draws the data anew as well, and that of a source; `vitcli train seed=1` does
-    not. Runs of the one kind are not mixed with runs of the other: there may be both, and then the
-    larger group is taken.
+def siblings(folder: Path) -> dict[Seeds, Run]:
+    """Returns by its seeds the run and those that differ from it in these alone.
+
+    Of the two kinds that there may be, those of the larger.
+
+    Raises:
+        ValueError: its config.yaml is damaged, or was edited, to be another run's.
+    """
+    return max(both_kinds(folder), key=len)
+
+
+def both_kinds(folder: Path) -> tuple[dict[Seeds, Run], dict[Seeds, Run]]:
+    """Returns the runs whose data were drawn anew with each seed, and those of the same data.
+
+    A study's seed draws the data anew, and that of a source; `vitcli train seed=1` does not. Runs
+    of the one kind are not mixed with runs of the other; the run itself is in both.
 
     Raises:
         ValueError: its config.yaml is damaged, or was edited, to be another run's.
     """
     runs, own = folder.parent, read_own(folder)
     start = folder.name.partition("-from-")[0] if own.finetune.weights else _named(folder)
-    drawn: dict[tuple[int, int], Run] = {}
-    same: dict[tuple[int, int], Run] = {}
+    drawn: dict[Seeds, Run] = {}
+    same: dict[Seeds, Run] = {}
     for other in sorted(runs.glob(f"{start}*")):
         try:
             its = read_own(other)
@@ -37,7 +49,7 @@ def siblings(folder: Path) -> dict[tuple[int, int], Run]:
         except (ValueError, OSError):  # damaged, edited, or no run
             continue
     its_own = {(own.seed, own.data.seed): read_run(folder.name, runs)}
-    return max(drawn, same, key=len) | its_own
+    return drawn | its_own, same | its_own
 
 
 def _named(folder: Path) -> str:

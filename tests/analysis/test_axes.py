@@ -92,6 +92,10 @@ def test_a_row_that_ends_level_has_a_last_slope_of_0() -> None:
     )
     assert verdict.decisive.effect == 0
     assert verdict.word == "negligible"
+    assert verdict.reason == (
+        "Last slope of VIT is 0, as what costs more validates no better upstream: the best model "
+        "is the same however much compute there is."
+    )
 
 
 def test_the_figure_s_line_is_the_same_frontier() -> None:

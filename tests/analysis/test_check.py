@@ -82,6 +82,7 @@ def test_what_a_claim_may_be(of: str, changes: dict[str, Any]) -> None:
             {"pairs": [["vit", "bit", "vit"]]},
             r"pairs: \[vit, bit, vit\]: of=slope takes 1 to 2 rows",
         ),
+        ({"pairs": [["vit"], ["vit", "bit"]]}, "pairs: some are longer than others"),
         ({"of": "log_ratio", "pairs": [["vit"]]}, "of=log_ratio takes 2 rows"),
         ({"of": "spread", "pairs": [["vit"]]}, "of=spread takes 2 to all rows"),
         ({"of": "best"}, "of=best needs `pick`, a second metric"),

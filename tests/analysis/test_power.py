@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 
 import calibrate
 import numpy as np
@@ -69,6 +70,23 @@ def test_what_is_undecided_says_how_many_seeds_it_needs() -> None:
     (line,) = lines(single(FLAT, claim("difference", ["A-c0", "B-c0"], at_least=0.02)))
     assert line.startswith("c: if the true effect is 0.040, 5 seeds show it in ")
     assert "as it looks so far" not in line
+
+
+def test_what_looks_small_but_not_none_says_what_it_would_take() -> None:
+    """That no difference would be found by now tells nothing, where the interval is without 0."""
+    seeds = {"A": [0.624, 0.612, 0.6176, 0.6136, 0.6178], "B": [0.6] * 5}
+    (line,) = lines(single(seeds, claim("difference", ["A-c0", "B-c0"], within=0.02)))
+    assert re.search(r"^c: if there is no difference, 5 seeds show it in 9\d % of repeats; ", line)
+    (fewer,) = re.findall(r"; if it is as small as it looks so far, (\d+) seeds show it in", line)
+    assert int(fewer) > 10
+
+
+def test_a_failed_seed_is_what_lacks() -> None:
+    noise = np.array([0.01, -0.02, 0.015, np.nan])
+    (line,) = lines(
+        single({"A": 0.9 + noise, "B": [0.6] * 4}, claim("difference", ["A-c0", "B-c0"]))
+    )
+    assert line == "c: seed 3 of A failed: `vitcli ablate` trains again what failed"
 
 
 def test_what_looks_large_says_what_it_would_take_if_it_is() -> None:

@@ -199,6 +199,17 @@ def test_an_end_is_judged_by_what_its_own_cells_have_learned(of: str, word: str)
     assert verdict.decisive.problem == (below if of == "low_end" else None)
 
 
+def test_a_slope_says_where_none_of_its_models_has_learned_enough() -> None:
+    values = {"vit": VIT + 0.1, "resnet": VIT + SMALL[2]}  # 0.4 and 0.3, ..., at last 0.78 and 0.68
+    metrics = {"pixels": {row: np.full((4, 5), 0.45) for row in values}}
+    tested = [claim(of, ["vit", "resnet"]) for of in ("slope", "high_end")]
+    slope, end = judge(results(values, *tested, metrics=metrics, declared=NULLS))
+    (note,) = [n for n in slope.notes if "learned" in n]
+    assert note.startswith("None of these models has learned enough at 1000 (below raw pixels (0.4")
+    assert "3000" not in note
+    assert not any("learned" in n for n in end.notes)
+
+
 def test_an_end_over_compute_is_of_the_cells_that_it_is_read_off_between() -> None:
     """At the smallest x of B, A is between its first two points."""
     values = {"A": VIT, "B": VIT + SMALL[2]}
@@ -455,6 +466,19 @@ def test_a_claim_about_several_rows_alone_says_each() -> None:
     assert verdict.tested == (
         "m: each of 2 rows rises by at least 0.0100 with each doubling of the images."
     )
+
+
+def test_what_is_tested_is_what_is_said_whatever_the_pairs() -> None:
+    rows = {name: VIT + k * SMALL[2] for k, name in enumerate("abcde")}
+    (level,) = judge(results(rows, claim("slope", ["a"], within=0.003)))
+    assert level.tested == (
+        "m: A rises or falls by at most 0.0030 with each doubling of the images."
+    )
+    (each,) = judge(results(rows, claim("slope", ["a"], ["b"], within=0.003)))
+    assert each.tested.startswith("m: each of 2 rows rises or falls by at most 0.0030 with")
+    (spread,) = judge(results(rows, claim("spread", [*rows], ["a", "b"])))
+    assert spread.tested.startswith("m: the variance between the rows grows by at least 0.01")
+    assert spread.tested.endswith(" of the images, in each of 2 pairs.")
 
 
 def test_a_small_number_is_not_shown_as_none() -> None:

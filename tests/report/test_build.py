@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -20,6 +21,8 @@ from vitcli.analysis.verdicts import judge
 from vitcli.report import content
 from vitcli.report.build import show, show_index, write_index, write_report
 from vitcli.report.content import format_p
+from vitcli.report.tables import EMPTY
+from vitcli.schema import ClaimPaper
 
 FILES = {"report.html", "report.md", "table.tex", "runs.csv", "claims.json"} | {
     f"figures/{stem}" for stem in ("main.svg", "main.png", "main.pdf", "forest.svg")
@@ -187,6 +190,42 @@ def test_a_factor_is_claimed_as_one() -> None:
     found = results(values, tested, x="train_flops", metrics={"val/top1": values})
     (line,) = content.lines(found, judge(found))
     assert "claimed: within a factor of 2;" in f"{line.beside};"
+
+
+def test_a_factor_below_1_has_all_beside_it_turned() -> None:
+    """The sentence is of the arm that needs more; so are the interval, the claim, the paper."""
+    values = {"A": 0.3 + 0.1 * np.arange(4) + np.array([[0.01], [0.0], [-0.02]])}
+    values["B"] = values["A"] + np.array([[0.001], [0.002], [0.0]])
+    curves = ClaimPaper("table6", "average", [["vit", "resnet"]])
+    found = results(
+        values,
+        claim("log_ratio", ["A", "B"], at_least=1.0, paper=curves),
+        claim("log_ratio", ["B", "A"], at_least=1.0),
+        x="train_flops",
+        flops={"A": 16.0},
+        metrics={"val/top1": values},
+    )
+    below, above = content.lines(found, judge(found))
+    assert below.sentence == above.sentence
+    assert re.search(
+        r"^For equal values A needs 1[67]\.?\d? times the images of B$", below.sentence
+    )
+    assert "claimed: below ×1/2; the paper: ×1/" in below.beside
+    assert "claimed: above ×2" in above.beside
+    assert below.numbers["claimed"] == "above ×2"
+    assert below.numbers["the paper"].startswith("×4.")
+
+
+def test_what_is_0_by_construction_has_no_interval_and_no_p() -> None:
+    noise = np.random.default_rng(0).normal(0, 0.004, (5, 4))
+    falling = np.array([0.6, 0.5, 0.4, 0.3]) + noise
+    tested = claim("slope", ["A"])
+    picks = {"val/top1": {"A": falling}}
+    found = results({"A": falling}, tested, x="train_flops", metrics=picks)
+    (line,) = content.lines(found, judge(found))
+    assert line.sentence == "Slope of A is 0, as what costs more validates no better upstream"
+    assert line.beside == "claimed: above +0.0100"
+    assert [line.numbers[key] for key in ("interval", "p for", "p against")] == [EMPTY] * 3
 
 
 @pytest.mark.parametrize("shift", [0.0, 1.0])

@@ -161,7 +161,7 @@ def test_verdicts_come_first_with_their_numbers(whole: Results, tmp_path: Path) 
     ):
         assert said in opening
     details = " ".join(text[order[2] :].split())
-    for said in ("p for< 0.001", "p against1", "seeds5", "Without training: raw pixels 0.400"):
+    for said in ("p for< 0.001", "p against1", "seeds5", "Without pre-training: raw pixels 0.400"):
         assert said in details
     assert "Tested: 5-shot linear top-1 on digits: 1-D (stem) is at least 0.040 above" in details
 

@@ -98,6 +98,8 @@ def _check_form(claim: Claim) -> None:
             raise ValueError(
                 f"pairs: [{', '.join(pair)}]: of={claim.of} takes {how_many} {kind.takes}"
             )
+    if kind.most is not None and len({len(pair) for pair in claim.pairs}) > 1:
+        raise ValueError("pairs: some are longer than others, and so say another thing")
     for extra in ("pick", "against"):
         if (kind.needs == extra) != (getattr(claim, extra) is not None):
             given = getattr(claim, extra)

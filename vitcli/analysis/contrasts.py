@@ -29,7 +29,7 @@ class Contrast:
         estimate: of a pair's arms; raises Unformed if they have no such contrast.
         name: the contrast in short.
         says: its effect in a sentence; `alone`: of one arm, where it may have two.
-        within: a sentence that it is no larger than some size.
+        within: a sentence that it is no larger than some size; `level`: of one arm.
         takes: `cells` or `rows`; least and most: how many of them.
         over_x: whether its rows need an x-axis.
         end: of its rows, where alone they are compared: 0, the first x, or -1; None: everywhere.
@@ -44,6 +44,7 @@ class Contrast:
     says: str
     within: str
     alone: str = ""
+    level: str = ""
     takes: str = "rows"
     least: int = 2
     most: int | None = 2
@@ -94,12 +95,14 @@ class Contrast:
         words = {key: of.split()[not above] for key, of in by_sign.items()}
         dear, cheap = (named["b"], named["a"]) if above else (named["a"], named["b"])
         joined = {"all": ", ".join(arms), "minus": " − ".join(arms), "and": " and ".join(arms)}
-        chosen = self.alone if template == self.says and len(arms) == 1 and self.alone else template
+        of_one = {self.says: self.alone, self.within: self.level} if len(arms) == 1 else {}
+        chosen = of_one.get(template) or template
         return chosen.format(x=x, size=size, dear=dear, cheap=cheap, **named, **words, **joined)
 
 
 _SLOPE = "{a} rises by {size} {more} than {b} with each doubling of the {x}"
 _ALONE = "{a} {rises} by {size} with each doubling of the {x}"
+_LEVEL = "{a} rises or falls by at most {size} with each doubling of the {x}"
 _SAME = "{and} rise equally, to within {size}, with each doubling of the {x}"
 _END = "at the end of the range, "
 _DIFFER = "{a} and {b} differ by at most {size}"
@@ -125,6 +128,7 @@ CONTRASTS: dict[str, Contrast] = {
         _SLOPE,
         _SAME,
         _ALONE,
+        _LEVEL,
         least=1,
         digits=4,
     ),
@@ -134,6 +138,7 @@ CONTRASTS: dict[str, Contrast] = {
         _END + _SLOPE,
         _END + _SAME,
         _END + _ALONE,
+        _END + _LEVEL,
         least=1,
         digits=4,
     ),

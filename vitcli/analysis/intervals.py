@@ -122,6 +122,11 @@ class Estimate:
         return len({candidate.interval(0.95) for candidate in self.candidates}) > 1
 
     @property
+    def level(self) -> bool:
+        """Returns whether it is 0 by construction, not by measurement, whatever the choice."""
+        return all(isinstance(one, Level) for one in self.candidates)
+
+    @property
     def lost(self) -> int:
         """Returns the degrees of freedom that its numbers take."""
         return max((one.lost for one in self.candidates if isinstance(one, Sample)), default=1)

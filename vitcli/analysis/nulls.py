@@ -74,6 +74,19 @@ def unfit(results: Results, arms: Sequence[Sequence[Cell]], metrics: Sequence[st
     return None
 
 
+def unfit_columns(results: Results, cells: Sequence[Cell], metrics: Sequence[str]) -> str:
+    """Returns at which columns even the best of these cells has not learned enough, or "".
+
+    A claim over several columns is judged by all of them: a slope may begin among such.
+    """
+    found = []
+    for column, axis in results.study.columns.items():
+        here = [cell for cell in cells if cell.column == column]
+        if here and (why := unfit(results, [here], metrics)):
+            found.append(f"{axis.label} ({why})")
+    return f"None of these models has learned enough at {'; '.join(found)}." if found else ""
+
+
 def described(results: Results, metrics: Sequence[str], cells: Sequence[Cell]) -> str:
     """Returns the nulls of these cells in words: `raw pixels 0.769, untrained 0.41 to 0.55`."""
     found = []

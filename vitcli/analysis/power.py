@@ -38,6 +38,8 @@ def needs(verdict: Verdict) -> str:
         return f"{verdict.word}: {verdict.decisive.problem}"
     if verdict.word != "undecided":
         return f"{verdict.word} already, with {verdict.decisive.n} seeds"
+    if verdict.blocked:
+        return f"{verdict.decisive.blocked} failed: `vitcli ablate` trains again what failed"
     if not verdict.size:
         return "no telling how many seeds: the claim is of any amount"
     kind, size, greater = CONTRASTS[verdict.claim.of], verdict.size, bool(verdict.claim.at_least)
@@ -56,7 +58,9 @@ def needs(verdict: Verdict) -> str:
     truth = f"the true {truth} is {kind.size(2 * size)}" if greater else "there is no difference"
     have = f"if {truth}, {n} seeds show it in {100 * power(n):.0f} % of repeats"
     seeds = fewest_seeds(pilot, size, greater, verdict.level, lost)
-    if seeds is None:
+    if seeds is not None and seeds <= n:
+        told = have
+    elif seeds is None:
         told = f"{have}, and 80 % takes more than {MOST_SEEDS} seeds"
     else:
         sd = float(pilot.std(axis=0, ddof=1).max())
@@ -66,10 +70,10 @@ def needs(verdict: Verdict) -> str:
             f"far) is {most:.3g} at most"
         )
     seen = pilot.mean(axis=0)
-    if greater and (seen > size).all():
-        fewer = fewest_seeds(pilot, size, greater, verdict.level, lost, seen)
-        more = f"; if it is as large as it looks so far, {fewer} seeds show it in 80 %"
-        told += more if fewer is not None else ""
+    if (seen > size).all() if greater else (np.abs(seen) < size).all():
+        found = fewest_seeds(pilot, size, greater, verdict.level, lost, seen)
+        looks = "as large as it looks so far" if greater else "as small as it looks so far"
+        told += f"; if it is {looks}, {found} seeds show it in 80 %" if found is not None else ""
     if any(estimate.in_doubt for estimate in estimates):
         told += "; all this if it is clear by then which cells are the best"
     return told

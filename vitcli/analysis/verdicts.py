@@ -107,6 +107,12 @@ class Verdict:
         """Returns the adjusted p against the claim: the smallest of its pairs."""
         return min(pair.p_against for pair in self.pairs)
 
+    @property
+    def blocked(self) -> bool:
+        """Returns whether it would be reproduced, but for seeds that failed."""
+        lies = self.decisive.interval and _lies(self.claim, self.decisive.interval, self.size)
+        return self.word == "undecided" and lies == "reproduced"
+
 
 def judge(results: Results) -> list[Verdict]:
     """Returns a verdict on each of the study's claims, in their order."""
@@ -118,6 +124,9 @@ def _judge(results: Results, claim: Claim) -> Verdict:
     pairs = [_compare(results, claim, index, ALPHA / count) for index in range(len(claim.pairs))]
     word, decisive = _word(claim, pairs, study.size(claim), len(study.seeds))
     cells = _named(study, [name for pair in claim.pairs for name in pair])
+    kind, beside = CONTRASTS[claim.of], [unsettled(results, cells)]
+    if kind.over_x and kind.end is None:
+        beside.insert(0, nulls.unfit_columns(results, cells, metrics_of(study, claim)))
     verdict = Verdict(
         claim,
         word,
@@ -129,7 +138,7 @@ def _judge(results: Results, claim: Claim) -> Verdict:
         pairs=tuple(pairs),
         touched="; ".join(failed(results, cells)),
         nulls=nulls.described(results, metrics_of(study, claim), cells),
-        notes=tuple(filter(None, [*notes(results, claim), unsettled(results, cells)])),
+        notes=tuple(filter(None, [*notes(results, claim), *beside])),
     )
     return replace(verdict, reason=_reason(verdict, x_name(study)))
 
@@ -206,8 +215,10 @@ def _lies(claim: Claim, interval: Interval | None, size: float) -> str:
 def _tested(study: Study, claim: Claim, pairs: Sequence[Pair]) -> str:
     """Returns the sentence that is tested, for its one pair, or for each of several."""
     kind, metrics, many = CONTRASTS[claim.of], metrics_of(study, claim), len(pairs)
-    arms = _ORDINALS[: len(pairs[0].arms)] if many > 1 else pairs[0].arms
-    alone = many > 1 and len(arms) == 1
+    arms = pairs[0].arms
+    if many > 1:
+        arms = ("the rows",) if kind.most is None else _ORDINALS[: len(arms)]
+    alone = many > 1 and len(pairs[0].arms) == 1
     arms = (f"each of {many} {kind.takes}",) if alone else arms
     size = kind.size(study.size(claim))
     if claim.within is not None:
@@ -222,9 +233,15 @@ def _tested(study: Study, claim: Claim, pairs: Sequence[Pair]) -> str:
 
 
 def says(verdict: Verdict, pair: Pair, x: str) -> tuple[str, str]:
-    """Returns a sentence on the pair's effect, and its interval on the side that it speaks of."""
+    """Returns a sentence on the pair's effect, and its interval on the side that it speaks of.
+
+    An effect that is 0 by construction has no interval: "".
+    """
     kind, estimate = CONTRASTS[verdict.claim.of], pair.estimate
     assert estimate is not None
+    if estimate.level:
+        name = pair.name[:1].upper() + pair.name[1:]
+        return f"{name} is 0, as what costs more validates no better upstream", ""
     above, size = estimate.effect >= 0, kind.size(estimate.effect)
     if isinstance(beyond := estimate.candidates[0], Beyond):
         size = f"{'over' if beyond.above == above else 'at most'} {size}"
@@ -251,14 +268,16 @@ def _reason(verdict: Verdict, x: str) -> str:
     pair, many = verdict.decisive, len(verdict.pairs)
     if pair.problem is not None:
         return f"{pair.name}: {pair.problem}."
-    lies = _lies(verdict.claim, pair.interval, verdict.size)
-    blocked = verdict.word == "undecided" and lies == "reproduced"
-    where = _where(verdict, "reproduced" if blocked else verdict.word, x)
+    where = _where(verdict, "reproduced" if verdict.blocked else verdict.word, x)
     level = 100 * (1 - (1 - verdict.level) / (many if _speaks_against(verdict) else 1))
     text, between = says(verdict, pair, x)
+    if not between:
+        return f"{text}: the best model is the same however much compute there is."
     which = f" ({many} pairs; this one decides)" if many > 1 else ""
     text = f"{text}: {level:.4g} % interval {between} over {pair.n} seeds, {where}{which}."
-    return f"{text} Not called reproduced, since {pair.blocked} failed." if blocked else text
+    if verdict.blocked:
+        text += f" Not called reproduced, since {pair.blocked} failed."
+    return text
 
 
 def _where(verdict: Verdict, word: str, x: str) -> str:

@@ -83,11 +83,13 @@ def _line(verdict: Verdict, x: str) -> VerdictLine:
     sentence, beside = f"{pair.name}: {pair.problem}", []
     if pair.problem is None:
         sentence, between = says(verdict, pair, x)
-        beside.append(f"interval {between}")
-    beside += [f"claimed: {numbers['claimed']}"]
-    beside += [f"the paper: {numbers['the paper']}"] if pair.paper is not None else []
+        beside += [f"interval {between}"] if between else []
+    # A factor is said of the arm that has the larger; what is beside it then is of that arm, too.
+    turned = _numbers(verdict, pair, turned=(pair.effect or 0.0) < 0)
+    beside += [f"claimed: {turned['claimed']}"]
+    beside += [f"the paper: {turned['the paper']}"] if pair.paper is not None else []
     said = [f"Tested: {verdict.tested}", verdict.reason, *verdict.notes]
-    said += [f"Without training: {verdict.nulls}."] if verdict.nulls else []
+    said += [f"Without pre-training: {verdict.nulls}."] if verdict.nulls else []
     said += [f"Failed: {verdict.touched}."] if verdict.touched else []
     said += (
         [f"{_sentence(needs(verdict))}."]
@@ -112,22 +114,30 @@ def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _numbers(verdict: Verdict, pair: Pair) -> dict[str, str]:
-    """Returns a pair's numbers, or its problem in place of its seeds."""
+def _numbers(verdict: Verdict, pair: Pair, turned: bool = False) -> dict[str, str]:
+    """Returns a pair's numbers, or its problem in place of its seeds.
+
+    Args:
+        turned: whether a claimed and a published factor are the second arm's over the first's.
+    """
     kind, estimate = CONTRASTS[verdict.claim.of], pair.estimate
-    within = "a factor of " if kind.factor else "±"
-    within += kind.size(verdict.size)
-    least = verdict.claim.at_least is not None
+    turned = turned and kind.factor
+    claimed = ("within a factor of " if kind.factor else "within ±") + kind.size(verdict.size)
+    if verdict.claim.at_least is not None:
+        claimed = f"above {kind.number(verdict.size)}"
+        claimed = f"below {kind.number(-verdict.size)}" if turned else claimed
     effect = EMPTY if estimate is None else kind.number(estimate.effect)
+    paper = -pair.paper if turned and pair.paper is not None else pair.paper
     judged = pair.problem is None
+    tested = judged and not (estimate and estimate.level)
     return {
         "effect": f"beyond {effect}" if estimate and estimate.limit is not None else effect,
-        "interval": EMPTY if pair.interval is None else kind.between(*pair.interval),
-        "claimed": f"above {kind.number(verdict.size)}" if least else f"within {within}",
-        "p for": format_p(pair.p_for) if judged else EMPTY,
-        "p against": format_p(pair.p_against) if judged else EMPTY,
+        "interval": kind.between(*pair.interval) if tested and pair.interval else EMPTY,
+        "claimed": claimed,
+        "p for": format_p(pair.p_for) if tested else EMPTY,
+        "p against": format_p(pair.p_against) if tested else EMPTY,
         "seeds": str(pair.n) if judged else f"{pair.n} ({pair.problem})",
-        "the paper": EMPTY if pair.paper is None else kind.number(pair.paper),
+        "the paper": EMPTY if paper is None else kind.number(paper),
     }
 
 
@@ -153,8 +163,9 @@ def _how(verdicts: list[Verdict]) -> str:
         f"other side in one of them (looked for among all, so at a level of 1 - {ALPHA:g} / {k} / "
         "pairs). Negligible: it lies within the size. Undecided: none of these. "
         "Not judged: runs are missing, or the better arm transfers no better than what there is "
-        "without training. p for and p against are adjusted in the same way: p for is below 0.05 "
-        "exactly where a claim is called reproduced, p against where contradicted or negligible. "
+        "without pre-training. p for and p against are adjusted in the same way: p for is below "
+        "0.05 exactly where a claim is called reproduced, p against where contradicted or "
+        "negligible. "
         "A claim with a failed seed in its cells is not called reproduced."
     )
 

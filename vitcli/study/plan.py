@@ -27,6 +27,7 @@ from vitcli.words import whole_numbers
 
 SETTINGS = ("scale", "seeds")
 SPEED = "flops_per_second"  # a setting of `vitcli plan` alone
+_MOST_SEEDS = 1000  # of a number of seeds; a larger one is a seed, as 20251130
 IN_PLACE = "In place of another metric"  # of the methods
 _PLACES = ("outputs=", "tracker=")  # where a study goes: it is the same study elsewhere
 
@@ -258,6 +259,11 @@ def _seeds(text: str) -> list[int]:
         value = json.loads(whole_numbers(text))
     except ValueError:
         value = None
+    if type(value) is int and value > _MOST_SEEDS:
+        raise ValueError(
+            f"seeds={text}: so many seeds, {_MOST_SEEDS:,} at most; this seed alone is "
+            f"seeds=[{text}]"
+        )
     if type(value) is int:
         value = list(range(value))
     if not isinstance(value, list) or not value:
@@ -269,6 +275,10 @@ def _seeds(text: str) -> list[int]:
 
 
 def _digest(overrides: list[str]) -> str:
-    """Returns `-` and a hash of the user's overrides, places left out; nothing without any."""
-    words = sorted(o for o in overrides if not o.startswith(_PLACES))
+    """Returns `-` and a hash of the user's overrides, places left out; nothing without any.
+
+    Of a key that is given twice the last counts.
+    """
+    last = {key_of(o): o for o in overrides if not o.startswith(_PLACES)}
+    words = sorted(last.values())
     return f"-{hashlib.sha256(json.dumps(words).encode()).hexdigest()[:8]}" if words else ""
