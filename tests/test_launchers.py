@@ -68,16 +68,33 @@ def test_more_runs_at_once_than_cores_are_said(
         ("hydra/launcher=ray", "hydra/launcher=ray: it needs pip install 'vitcli[ray]'"),
         ("hydra.launcher.n_jobs=0", "hydra.launcher.n_jobs=0: a whole number of at least 1"),
         ("hydra.launcher.n_jobs=x", "hydra.launcher.n_jobs=x: a whole number of at least 1"),
+        (
+            "hydra.launcher.partition=gpu",
+            "hydra.launcher.partition=gpu: hydra/launcher=local has no partition",
+        ),
+        (
+            "hydra.launcher.n_job=1",
+            "hydra.launcher.n_job=1: hydra/launcher=local has no n_job; did",
+        ),
+        ("hydra.sweeper.x=1", "Could not override 'hydra.sweeper.x'"),
+        ("device=cuda", "device=cuda: there is none here"),
+        ("--detach", "--detach: only a cluster's jobs run on without this command"),
     ],
 )
-def test_a_launcher_that_is_not_there_is_named(
-    vitcli: Callable[..., Ended], own: str, tiny: list[str], words: str, said: str
+def test_what_cannot_be_launched_is_named_before_anything_is_written(
+    vitcli: Callable[..., Ended],
+    own: str,
+    tiny: list[str],
+    tmp_path: Path,
+    words: str,
+    said: str,
 ) -> None:
     few = [o for o in tiny if not o.startswith("model.depth")]
     ended = vitcli("ablate", "two", "--config-dir", own, *few, words)
     assert ended.code == 2
     assert ended.err.startswith(f"vitcli: {said}")
     assert ended.err.count("\n") == 1
+    assert not (tmp_path / "outputs").exists()  # a plan there would be the newest
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from helpers import ROOT, Ended
 
 from vitcli.compose import compose
 from vitcli.study.estimate import CellCost, Estimate, _total, cost, estimate
-from vitcli.study.launch import at_once, launch
+from vitcli.study.launch import at_once, check
 from vitcli.study.plan import freeze, make_plan, newest, read_plan
 
 ENV = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -45,7 +45,7 @@ def test_a_gpu_takes_one_run_at_a_time(tiny: list[str], monkeypatch: pytest.Monk
     elsewhere = make_plan("pos-emb", [*tiny, "device=cuda"])
     assert at_once(elsewhere, 24, "cuda") == 1  # to be planned here, for another machine
     with pytest.raises(ValueError, match="device=cuda: there is none here; choose from auto, cpu"):
-        launch(elsewhere)
+        check(elsewhere)
 
 
 def test_pos_emb_is_the_paper_s_table(tiny: list[str]) -> None:

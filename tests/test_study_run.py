@@ -137,6 +137,7 @@ def test_a_machine_without_slurm_says_what_is_not_there(
     own: Callable[..., Path],
     tiny: list[str],
     vitcli: Callable[..., Ended],
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(lacking, lambda name: None)
@@ -145,6 +146,7 @@ def test_a_machine_without_slurm_says_what_is_not_there(
     assert ended.code == 2
     assert said in ended.err
     assert len(ended.err.splitlines()) == 1
+    assert not (tmp_path / "outputs").exists()
 
 
 def test_status_asks_slurm_only_of_what_waits_and_does_without_its_answer(
@@ -167,14 +169,6 @@ def test_status_asks_slurm_only_of_what_waits_and_does_without_its_answer(
     assert asked == []
     slurm.look([tmp_path / "done", tmp_path / "queued"])
     assert asked == ["squeue"]
-
-
-def test_only_a_cluster_s_jobs_go_on_alone(
-    own: Callable[..., Path], tiny: list[str], vitcli: Callable[..., Ended]
-) -> None:
-    ended = vitcli("ablate", "own-depth", "--config-dir", str(own()), *but_depth(tiny), "--detach")
-    assert ended.code == 2
-    assert "only a cluster's jobs run on without this command (hydra/launcher=slurm)" in ended.err
 
 
 def test_status_names_what_there_is(vitcli: Callable[..., Ended], tmp_path: Path) -> None:

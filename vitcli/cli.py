@@ -98,7 +98,7 @@ def ablate(
     from vitcli.notify import given_notify
     from vitcli.report.build import write_report
     from vitcli.study.board import watch
-    from vitcli.study.launch import launch, missing, settle_finished
+    from vitcli.study.launch import check, launch, missing, settle_finished
     from vitcli.study.plan import IN_PLACE, freeze, make_plan
     from vitcli.trackers.follow import track_report
 
@@ -109,6 +109,8 @@ def ablate(
     plan = make_plan(study, [o for o in rest if o not in hydra], config_dir)
     if IN_PLACE in plan.study.methods:
         say(plan.study.methods[IN_PLACE])
+    if missing(plan):
+        check(plan, hydra, detach)
     freeze(plan)
     settle_finished(plan)
     if missing(plan):

@@ -49,12 +49,13 @@ def _study_again(what: str, outputs: Path) -> list[str]:
     """Trains the study's runs again and returns a word for each."""
     from vitcli.reproduce import compared, plan_again
     from vitcli.study.board import watch
-    from vitcli.study.launch import launch, missing
+    from vitcli.study.launch import check, launch, missing
     from vitcli.study.plan import freeze
 
     folder = _study(what, outputs)
     runs_dir = folder.parent.parent / "runs"
     plan = plan_again(folder, runs_dir)
+    check(plan)
     freeze(plan)
     with stoppable("the same command resumes it"), watch(plan.folder):
         finished = launch(plan)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vitcli.argv import quoted
-from vitcli.choices import choose
+from vitcli.choices import choose, nearest
 from vitcli.files import conf_dir
 from vitcli.machine import cores
 from vitcli.status import Status, read_status, settle
@@ -22,12 +22,34 @@ from vitcli.study import slurm
 from vitcli.study.job import STOP, job, lacks_source
 from vitcli.study.plan import Plan
 from vitcli.trackers import check_installed
-from vitcli.with_hydra import one_line_errors, run_hydra
+from vitcli.with_hydra import composed, one_line_errors, run_hydra
 
 _log = logging.getLogger(__name__)
 _EXTRAS = {"ray": "ray", "submitit_local": "cluster", "submitit_slurm": "cluster"}
 _CHDIR = re.compile(r"\+*hydra\.job\.chdir=(?!false$)")
 _RAY_CPUS = "hydra.launcher.ray.remote.num_cpus"  # of a run
+
+
+def check(plan: Plan, hydra_overrides: Sequence[str] = (), detach: bool = False) -> None:
+    """Raises ValueError if `launch` cannot do this here; before anything of the plan is written.
+
+    There is no such launcher, cluster, device or library of a tracker, or no such key of the
+    launcher's; or only a cluster can detach.
+    """
+    launcher = _launcher(hydra_overrides)
+    _check_installed(launcher)
+    if moved := [o for o in hydra_overrides if _CHDIR.match(o)]:
+        raise ValueError(f"{moved[0]}: a run is not moved, `outputs` says where it goes")
+    check_installed(plan.tracker)
+    if detach and launcher not in slurm.LAUNCHERS:
+        raise ValueError(
+            "--detach: only a cluster's jobs run on without this command (hydra/launcher=slurm)"
+        )
+    if launcher in slurm.LAUNCHERS:
+        slurm.check()
+    else:
+        _shared_out(plan, 1, 1, hydra_overrides)  # looks for the device
+    _check_keys(launcher, hydra_overrides)
 
 
 def launch(plan: Plan, hydra_overrides: Sequence[str] = (), detach: bool = False) -> bool:
@@ -37,23 +59,13 @@ def launch(plan: Plan, hydra_overrides: Sequence[str] = (), detach: bool = False
     and of a run whose source has no result, that it waits for it.
 
     Args:
-        plan: frozen.
+        plan: checked, then frozen.
         hydra_overrides: `hydra/launcher=...`, `hydra.launcher.n_jobs=...` and the like.
         detach: only queue the jobs, on a cluster; those of sources first, the others after them.
     Raises:
-        ValueError: detach without a cluster, the cluster refuses the jobs, or the tracker's
-            library is not installed.
+        ValueError: the cluster refuses the jobs.
     """
-    launcher = _launcher(hydra_overrides)
-    _check_installed(launcher)
-    if moved := [o for o in hydra_overrides if _CHDIR.match(o)]:
-        raise ValueError(f"{moved[0]}: a run is not moved, `outputs` says where it goes")
-    check_installed(plan.tracker)
-    on_slurm = launcher in slurm.LAUNCHERS
-    if detach and not on_slurm:
-        raise ValueError(
-            "--detach: only a cluster's jobs run on without this command (hydra/launcher=slurm)"
-        )
+    on_slurm = _launcher(hydra_overrides) in slurm.LAUNCHERS
     with _stopping(plan) as stopped:
         for stage in _stages(plan, detach):
             if on_slurm:
@@ -168,6 +180,21 @@ def _check_installed(launcher: str) -> None:
         extra = _EXTRAS[launcher]
         raise ValueError(f"hydra/launcher={launcher}: it needs pip install 'vitcli[{extra}]'")
     choose("hydra/launcher", launcher, sorted(known))
+
+
+def _check_keys(launcher: str, hydra_overrides: Sequence[str]) -> None:
+    """Raises ValueError for an override that Hydra or the launcher does not have."""
+    words = ["folder=one", "run=one"]
+    with one_line_errors():
+        known = composed("launch", [*words, f"hydra/launcher={launcher}"]).hydra.launcher
+        for override in hydra_overrides:
+            key, _, _ = override.partition("=")
+            name = key.removeprefix("hydra.launcher.").partition(".")[0]
+            if key.startswith("hydra.launcher.") and name not in known:
+                raise ValueError(
+                    f"{override}: hydra/launcher={launcher} has no {name}{nearest(name, known)}"
+                )
+        composed("launch", [*words, *hydra_overrides])
 
 
 def _shared_out(plan: Plan, runs: int, most: int, hydra_overrides: Sequence[str]) -> list[str]:

@@ -54,6 +54,13 @@ class Work:
         return submitit.helpers.DelayedSubmission(self)
 
 
+def check() -> None:
+    """Raises ValueError if SLURM or submitit is not there; RuntimeError: it does not answer."""
+    if find_spec("submitit") is None:
+        raise ValueError("hydra/launcher=slurm: it needs pip install 'vitcli[cluster]'")
+    _queue()
+
+
 def finish(
     outputs: Path,
     runs: Mapping[str, str | None],
@@ -73,11 +80,9 @@ def finish(
         stopped: whether a person gave up: then the jobs are cancelled, their states saved.
         detach: return as soon as all of them are queued.
     Raises:
-        ValueError: SLURM or submitit is not there, or SLURM refuses the jobs.
+        ValueError: SLURM refuses the jobs.
         RuntimeError: SLURM does not answer; the same call finds the jobs again.
     """
-    if find_spec("submitit") is None:
-        raise ValueError("hydra/launcher=slurm: it needs pip install 'vitcli[cluster]'")
     params = _parameters(study, overrides)
     folders = {run: outputs / "runs" / run for run in runs}
     queue = _queue()
