@@ -115,6 +115,14 @@ def test_doctor(vitcli: Callable[..., Ended], tmp_path: Path) -> None:
     assert vitcli("list", "--json").code == 2
 
 
+def test_bench_decides_itself_what_is_compiled(vitcli: Callable[..., Ended]) -> None:
+    ended = vitcli("bench", "train", "compile=off")
+    assert (ended.code, ended.err) == (
+        2,
+        "vitcli: compile=: bench times a step both compiled and not\n",
+    )
+
+
 def test_bench(vitcli: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch) -> None:
     times = {"ours": 3.0, "plain": 2.0, "drawn": 9.0, "timm_fp32": 2.0, "ratio": 1.5}
     monkeypatch.setattr(bench, "bench_step", lambda name, words: times)

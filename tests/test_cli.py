@@ -218,3 +218,13 @@ def test_ctrl_c_while_a_report_is_written_is_one_line(
     one, every = vitcli("report", "pos-emb"), vitcli("report", "--all")
     assert (one.code, one.err) == (130, "vitcli: stopped; the report was not written\n")
     assert (every.code, every.err) == (130, "vitcli: stopped; not all reports were written\n")
+
+
+def test_no_flag_reads_a_pickle_or_another_config(
+    tmp_path: Path, vitcli: Callable[..., Ended]
+) -> None:
+    """Hydra has flags for both."""
+    for flag in ("--experimental-rerun", "--config-name", "-cn", "--config-path", "-cp"):
+        ended = vitcli("train", flag, str(tmp_path / "config.pickle"))
+        assert ended.code == 2
+        assert f"unknown flag {flag}" in ended.err

@@ -11,7 +11,7 @@ import pytest
 import vitcli
 from vitcli.argv import finetune_argv, split_argv
 from vitcli.choices import SCALES
-from vitcli.compose import compose
+from vitcli.compose import compose, known_keys
 from vitcli.evals import metrics_of
 from vitcli.files import conf_dir
 from vitcli.frozen import dump, read_config
@@ -204,6 +204,12 @@ def test_flags_may_stand_anywhere() -> None:
     ):
         with pytest.raises(ValueError, match=re.escape(message)):
             split_argv([flag, "install=bash"])
+    for flag, message in (
+        ("--seed=3", "--seed=3: write seed=..., a setting has no dashes"),
+        ("--lr", "unknown flag --lr; did you mean 'recipe.lr'?"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(message)):
+            split_argv([flag], known_keys())
 
 
 @pytest.mark.parametrize("word", ["scale=paper", "+experiment=r50_b_16"])

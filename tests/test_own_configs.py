@@ -14,7 +14,9 @@ import torch
 import yaml
 from helpers import TWO_CELLS, Ended
 
+from vitcli.catalog import options
 from vitcli.evals.real import RealLabels
+from vitcli.files import conf_dir
 from vitcli.study.file import read_study
 
 
@@ -114,6 +116,54 @@ def test_a_model_is_refused_in_one_line(
     assert message in ended.err
     assert ended.err.count("\n") == 1
     assert vitcli("train", "--cfg", "job", "--config-dir", str(tmp_path), "model=b").code == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("study/pos-emb.yaml", "there is a study pos-emb already, rename yours"),
+        ("study/pos_emb.yaml", "study=pos_emb exists already, rename yours"),
+        ("model/b.yaml", "model=b exists already, rename yours"),
+        ("hydra/launcher/slurm.yaml", "hydra/launcher=slurm exists already, rename yours"),
+        ("config.yaml", "ours is read, rename yours; what it sets can be experiment/*"),
+    ],
+)
+@pytest.mark.parametrize("command", ["train", "plan"])
+def test_what_would_not_be_read_is_refused(
+    command: str, name: str, message: str, vitcli: Callable[..., Ended], tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("title: [")
+    words = ["--cfg", "job"] if command == "train" else ["pos-emb"]
+    ended = vitcli(command, *words, "--config-dir", str(tmp_path))
+    assert (ended.code, ended.err) == (2, f"vitcli: {path}: {message}\n")
+
+
+def test_two_studies_of_one_name_are_refused(vitcli: Callable[..., Ended], tmp_path: Path) -> None:
+    (tmp_path / "study").mkdir()
+    for name in ("a-b", "a_b"):
+        (tmp_path / "study" / f"{name}.yaml").write_bytes(study())
+    ended = vitcli("plan", "a-b", "--config-dir", str(tmp_path))
+    assert ended.code == 2
+    assert "study/a_b.yaml: there is a study a-b already" in ended.err
+
+
+def test_what_editors_and_systems_leave_is_passed_by(
+    vitcli: Callable[..., Ended], tmp_path: Path
+) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "mine.yaml").write_text((conf_dir() / "model/nano.yaml").read_text())
+    (tmp_path / "model" / ".#mine.yaml").symlink_to("nobody@host.1")  # Emacs, while it is edited
+    (tmp_path / "model" / "._mine.yaml").write_bytes(
+        b"\0\5\x16\7"
+    )  # macOS, on another system's disk
+    (tmp_path / "model" / "up").symlink_to("..")
+    assert "mine" in options("model", tmp_path)
+    assert not any(name.startswith(".") for name in options("model", tmp_path))
+    for words in (["train", "--cfg", "job", "model=mine"], ["list", "models"]):
+        ended = vitcli(*words, "--config-dir", str(tmp_path))
+        assert ended.code == 0, ended.err
 
 
 @pytest.mark.parametrize("held", [{}, [1, 2], [["a"]], None, [[0], [1.5]]])

@@ -117,7 +117,8 @@ JUNK = st.sampled_from(
         b'{"metrics": {"m": "x", "n": {}, "o": 1e999, "p": ' + b"9" * 400 + b"}}",
         b'{"metrics": 3}', b'{"state": "done", "step": "many", "beat": 1e999}', b"a: [1\n",
         b"{step: 1}", b'{"step": 1, "loss": 1e999}\n{"step": 1e999, "loss": 1}\n' + b"[" * 9999,
-        b"data: 3\nmodel: {name: {a: 1}}\nseed: [1]\n", b"a: &a [*a]\n",
+        b"data: 3\nmodel: {name: {a: 1}}\nseed: [1]\n", b"a: &a [*a]\n", b"seed: .nan\n",
+        b"data: {name: !!binary AA==}\nmodel: {name: 2024-01-01}\n",
     ]
 )  # fmt: skip
 FILES = ("status.json", "result.json", "config.yaml", "metrics.jsonl")
@@ -141,6 +142,13 @@ def test_damaged_files_hide_no_other_run(
         assert [row["id"] for row in found["runs"]][-1] == "whole"
         names = [row["id"] for row in found["runs"]]
         json.dumps(shelf.compare(names), allow_nan=False)
+
+
+def test_a_name_that_is_no_text_hides_no_other_run(outputs: Path) -> None:
+    """JavaScript refuses to make an address of it."""
+    there = len(Shelf(outputs).overview(patience=60)["runs"])
+    os.mkdir(os.fsencode(outputs / "runs") + b"/bad\xff")
+    assert len(Shelf(outputs).overview(patience=60)["runs"]) == there
 
 
 def test_links_are_not_followed_out_of_outputs(outputs: Path, tmp_path_factory: Any) -> None:

@@ -76,9 +76,12 @@ def test_one_text_has_commas() -> None:
     assert as_typed(["data.path='a' b'"]) == [r"data.path='\'a\' b\''"]
 
 
-@pytest.mark.parametrize("word", ["outputs=", "data.root=", "outputs=''", 'data.root=""'])
+@pytest.mark.parametrize(
+    "word",
+    ["outputs=", "data.root=", "outputs=''", 'data.root=""', "data.path=", "data.class_map=''"],
+)
 def test_an_empty_folder_is_none(word: str) -> None:
-    with pytest.raises(ValueError, match=f"{word}: it is empty, name a folder"):
+    with pytest.raises(ValueError, match=f"{word}: it is empty, name a folder or file"):
         compose([word])
 
 

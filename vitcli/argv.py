@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from vitcli.choices import choose, nearest
+from vitcli.choices import choose, nearest_key
 
-# Hydra's flags; the first set takes a value, the second may.
-_VALUED = {
-    "--cfg", "-c", "--package", "-p", "--config-dir", "-cd", "--config-name", "-cn",
-    "--config-path", "-cp", "--experimental-rerun",
-}  # fmt: skip
+# Hydra's flags; the first set takes a value, the second may. Not among them: --experimental-rerun,
+# which unpickles a file, and --config-name and --config-path, which replace our config.
+_VALUED = {"--cfg", "-c", "--package", "-p", "--config-dir", "-cd"}
 _CONFIG_DIR = ("--config-dir", "-cd")
 _OPTIONAL = {"--info", "-i"}
 _PLAIN = {
@@ -23,9 +21,11 @@ _CFG = ("job", "hydra", "all")
 _INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 
 
-def split_argv(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+def split_argv(argv: Sequence[str], keys: Collection[str] = ()) -> tuple[list[str], list[str]]:
     """Returns (flags and their values, overrides), as Hydra refuses overrides around a flag.
 
+    Args:
+        keys: all settings, which some write like flags.
     Raises:
         ValueError: for a flag that Hydra does not have, or one without a value that it takes.
     """
@@ -39,7 +39,10 @@ def split_argv(argv: Sequence[str]) -> tuple[list[str], list[str]]:
             continue
         name, equals, given = word.partition("=")
         if name not in _VALUED | _OPTIONAL | _PLAIN:
-            raise ValueError(f"unknown flag {name}{nearest(name, _VALUED | _OPTIONAL | _PLAIN)}")
+            setting, known = name.lstrip("-"), _VALUED | _OPTIONAL | _PLAIN
+            if setting in keys:
+                raise ValueError(f"{word}: write {setting}=..., a setting has no dashes")
+            raise ValueError(f"unknown flag {name}{nearest_key(setting, keys, known)}")
         if name in _VALUED:
             if not equals and not rest:
                 raise ValueError(f"{name} needs a value")
@@ -71,8 +74,11 @@ def finetune_argv(source: str, argv: Sequence[str]) -> list[str]:
     """Returns the arguments of `train` that fine-tune `source`.
 
     Raises:
-        ValueError: an override of what the source itself determines, or of a whole training.
+        ValueError: an override of what the source itself determines, or of a whole training; one
+            in place of the source.
     """
+    if source.startswith("-") or (re.match(r"[a-z_.]+=", source) and not Path(source).exists()):
+        raise ValueError(f"{source}: name the checkpoint first, `vitcli finetune SOURCE {source}`")
     given = {word.partition("=")[0].lstrip("+~"): word for word in argv}
     for key, word in given.items():
         if key in ("scale", "experiment"):  # of a model's own training

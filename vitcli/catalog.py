@@ -12,23 +12,50 @@ _SENTENCE = re.compile(r".*?\.(?=\s+[A-Z`]|$)|.*")
 
 def options(group: str, config_dir: Path | None = None) -> dict[str, Path]:
     """Returns the files of a config group by the options' names, ours first, then the user's."""
-    folders = [conf_dir(), *([config_dir] if config_dir else [])]
-    return {
-        path.stem: path for folder in folders for path in sorted(folder.glob(f"{group}/*.yaml"))
-    }
+    return {path.stem: path for path in config_files(f"{group}/*.yaml", conf_dir(), config_dir)}
 
 
 def groups(config_dir: Path | None = None) -> list[str]:
     """Returns the groups of a run's config, of which an option can be chosen."""
-    folders = [conf_dir(), *([config_dir] if config_dir else [])]
-    found = {path.parent.name for folder in folders for path in folder.glob("*/*.yaml")}
+    found = {path.parent.name for path in config_files("*/*.yaml", conf_dir(), config_dir)}
     # Data of `vitcli ablate`; what follows from recipe, stem and model.
     return sorted(found - {"study", "tuned"})
 
 
 def studies(config_dir: Path | None = None) -> dict[str, Path]:
     """Returns the files of the studies by their names."""
-    return {n.replace("_", "-"): path for n, path in options("study", config_dir).items()}
+    return {_study(path): path for path in config_files("study/*.yaml", conf_dir(), config_dir)}
+
+
+def check_own(config_dir: Path | None) -> None:
+    """Raises ValueError for a user's file that would not be read: another of its name is."""
+    for path in config_files("*.yaml", config_dir):
+        if (conf_dir() / path.name).exists():
+            raise ValueError(
+                f"{path}: ours is read, rename yours; what it sets can be experiment/*"
+            )
+    for path in [
+        *config_files("*/*.yaml", config_dir),
+        *config_files("hydra/*/*.yaml", config_dir),
+    ]:
+        group = path.parent.relative_to(config_dir or path)
+        if (conf_dir() / group / path.name).exists():
+            raise ValueError(f"{path}: {group}={path.stem} exists already, rename yours")
+    taken = studies()
+    for path in config_files("study/*.yaml", config_dir):
+        if _study(path) in taken:
+            raise ValueError(f"{path}: there is a study {_study(path)} already, rename yours")
+        taken[_study(path)] = path
+
+
+def config_files(pattern: str, *folders: Path | None) -> list[Path]:
+    """Returns the files in these folders; hidden ones are an editor's or a system's own."""
+    each = [sorted(folder.glob(pattern)) for folder in folders if folder]
+    return [path for paths in each for path in paths if not path.name.startswith(".")]
+
+
+def _study(path: Path) -> str:
+    return path.stem.replace("_", "-")
 
 
 def about(path: Path) -> str:

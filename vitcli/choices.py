@@ -42,6 +42,17 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean '{match[0]}'?" if match else ""
 
 
+def nearest_key(word: str, keys: Iterable[str], others: Iterable[str] = ()) -> str:
+    """Returns the same for a setting: the keys that end in `.word`; without any, what is like it.
+
+    Args:
+        others: what it may be like, in place of the keys.
+    """
+    keys = list(keys)
+    ends = [f"'{key}'" for key in keys if key.endswith(f".{word}")]
+    return f"; did you mean {' or '.join(ends)}?" if ends else nearest(word, others or keys)
+
+
 def choose(key: str, value: str, known: Iterable[str]) -> None:
     """Raises ValueError, naming what there is and what is nearest, unless the value is known."""
     there = list(known)

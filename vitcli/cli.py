@@ -43,7 +43,7 @@ TRACEBACK = "VITCLI_TRACEBACK"
 
 @app.command(context_settings=RAW, add_help_option=False)
 def train(overrides: Overrides = None) -> None:
-    """Train and evaluate one model. Takes every flag of Hydra's too (-m, --cfg job, --help)."""
+    """Train and evaluate one model. Takes Hydra's flags too (-m, --cfg job, --help)."""
     from vitcli.compose import hydra_main
 
     hydra_main(overrides or [], _train_one)
@@ -177,7 +177,7 @@ app.command(name="list")(cli_look.show_list)
 app.command()(cli_look.doctor)
 app.command()(cli_look.serve)
 app.command()(cli_tools.convert)
-app.command(name="bench", context_settings=RAW)(cli_tools.show_bench)
+app.command(name="bench")(cli_tools.show_bench)
 data_app.command(name="check")(cli_tools.check_data)
 data_app.command(name="show")(cli_tools.show_data)
 new_app.command(name="study")(cli_tools.new_study)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -80,6 +81,8 @@ def show_bench(
 
     if what not in ("", "train", "data"):
         raise ValueError(f"bench {what}: choose from train, data")
+    if any(word.startswith("compile=") for word in overrides or []):
+        raise ValueError("compile=: bench times a step both compiled and not")
     if what == "data" and overrides:
         raise ValueError("bench data: takes no settings")
     found = dict[str, dict[str, dict[str, float]]]()
@@ -106,4 +109,4 @@ def new_study(
     from vitcli.study.new import write_study
 
     print(write_study(name, config_dir))
-    print(f"run it with `vitcli ablate {name} --config-dir {config_dir}`")
+    print(f"run it with `vitcli ablate {name} --config-dir {shlex.quote(str(config_dir))}`")

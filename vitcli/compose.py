@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from vitcli.argv import config_dir_of, split_argv
-from vitcli.catalog import groups, options
-from vitcli.choices import nearest
+from vitcli.catalog import check_own, config_files, groups, options
+from vitcli.choices import nearest, nearest_key
 from vitcli.config import RunConfig
 from vitcli.files import conf_dir
 from vitcli.rules import refuse_login, validate, validate_fields
@@ -97,13 +97,13 @@ def _whole(overrides: tuple[str, ...], config_dir: Path | None, last_change: int
 def _last_change(config_dir: Path | None) -> int:
     """Returns when a config last changed, came or went (ns). Raises ValueError: no such folder."""
     check_config_dir(config_dir)
-    latest, folders = 0, [str(folder) for folder in (conf_dir(), config_dir) if folder]
-    for folder in folders:  # grows
+    latest, folders = 0, [(str(folder), 0) for folder in (conf_dir(), config_dir) if folder]
+    for folder, depth in folders:  # grows
         latest = max(latest, os.stat(folder).st_mtime_ns)
         for entry in os.scandir(folder):
             if entry.is_dir():
-                folders.append(entry.path)
-            elif entry.name.endswith(".yaml"):
+                folders += [(entry.path, depth + 1)] * (depth < 2)  # a link may lead back
+            elif entry.name.endswith(".yaml") and not entry.name.startswith("."):
                 latest = max(latest, entry.stat().st_mtime_ns)
     return latest
 
@@ -146,7 +146,7 @@ def hydra_main(argv: Sequence[str], job: Callable[[RunConfig], None]) -> None:
     Raises:
         ValueError: for anything in `argv` that Hydra or the schema refuses.
     """
-    flags, overrides = split_argv(argv)
+    flags, overrides = split_argv(argv, known_keys())
     config_dir = config_dir_of(flags)
     many = bool({"-m", "--multirun"} & set(flags))
     overrides = prepare(as_typed(overrides, sweeps=many), config_dir)
@@ -192,7 +192,7 @@ def _prepared(overrides: Sequence[str], groups: Mapping[str, list[str]]) -> list
         key, line = override.key_or_group, override.input_line
         if not (key.split(".")[0] == "hydra" or key.startswith("hydra/")):
             if key not in known:
-                raise ValueError(f"unknown key '{key}'{nearest(key, known)}")
+                raise ValueError(f"unknown key '{key}'{nearest_key(key, known)}")
             if override.is_delete():
                 raise ValueError(f"{line}: no key can be taken away, only set")
             line = _enumerated(override, groups)
@@ -237,7 +237,7 @@ def _enumerated(override: Any, groups: Mapping[str, list[str]]) -> str:
 
 def linked(config_dir: Path | None) -> bool:
     """Returns whether a user's config has a value that refers to other keys; none of ours has."""
-    paths = sorted(config_dir.glob("*/*.yaml")) if config_dir else []
+    paths = config_files("*/*.yaml", config_dir)
     return any(b"${" in path.read_bytes() for path in paths if path.parent.name != "study")
 
 
@@ -258,10 +258,7 @@ def _check_options(group: str, override: Any, options: list[str]) -> None:
 @lru_cache(maxsize=8)
 def _groups(config_dir: Path | None, last_change: int) -> Mapping[str, list[str]]:
     """Returns the options of each config group, the user's own included."""
-    for path in sorted(config_dir.glob("*/*.yaml")) if config_dir else []:
-        if path.stem in options(path.parent.name):
-            # Hydra would take ours without a word.
-            raise ValueError(f"{path}: {path.parent.name}={path.stem} exists already, rename yours")
+    check_own(config_dir)  # Hydra would take ours without a word
     return {group: list(options(group, config_dir)) for group in groups(config_dir)}
 
 

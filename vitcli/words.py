@@ -17,7 +17,10 @@ from vitcli.config import RunConfig
 
 _OTHER_SWEEPS = ("glob(", "range(", "sort(", "shuffle(", "tag(")  # of Hydra, besides choice()
 _QUOTED = re.compile(r"""\s*(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")\s*""", re.DOTALL)
-_NEVER_EMPTY = ("outputs", "data.root")  # `outputs=$UNSET` would be the current folder
+# `outputs=$UNSET` would be the current folder.
+_NEVER_EMPTY = (
+    "outputs", "data.root", "data.path", "evals.path", "data.class_map", "data.real_labels",
+)  # fmt: skip
 _WHOLE = ("int", "int | None", "list[int]", "dict[str, list[int]]")
 _NUMBER = re.compile(r"(?<![\w.])[+-]?\d[\d_]*(\.\d*)?([eE][+-]?\d+)?(?![\w.])")
 _LIST = re.compile(r"\[([^\[\]]+)\]")
@@ -56,7 +59,7 @@ def _typed(word: str, sweeps: bool) -> str:
     if kind == "texts":
         return word if set(value) & {"'", '"', "$"} else f"{key}={_LIST.sub(_quoted_each, value)}"
     if key.lstrip("+") in _NEVER_EMPTY and value in ("", "''", '""'):
-        raise ValueError(f"{word}: it is empty, name a folder")
+        raise ValueError(f"{word}: it is empty, name a folder or file")
     if not sweeps or value.startswith(_OTHER_SWEEPS):
         return f"{key}={value if sweeps else _text(value)}"
     if value.startswith("choice(") and value.endswith(")"):

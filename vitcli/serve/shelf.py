@@ -150,16 +150,15 @@ class Shelf:
     def _row(self, name: str, metric: str) -> dict[str, Any]:
         read = self._runs[name]
         known = self._settings.get(name, (None, {}))[1]
-        size = known.get("data.size")
         run, value = read.run, _finite(read.run.metrics.get(metric))
         return {
             "id": name,
             "state": run.state,
             "error": run.error,
-            "model": known.get("model.name"),
-            "data": known.get("data.alias") or known.get("data.name"),
-            "size": size if isinstance(size, int) else None,
-            "seed": known.get("seed"),
+            "model": _of_kind(str, known.get("model.name")),
+            "data": _of_kind(str, known.get("data.alias") or known.get("data.name")),
+            "size": _of_kind(int, known.get("data.size")),
+            "seed": _of_kind(int, known.get("seed")),
             "value": value,
             "params": _finite(run.params),
             "seconds": _finite(run.wall_s or read.status.get("train_seconds")),
@@ -224,9 +223,15 @@ def _folders(parent: Path) -> list[tuple[str, bool]]:
     """Returns names of the folders in `parent`, and whether each is a link."""
     try:
         with os.scandir(parent) as entries:
-            return [(e.name, e.is_symlink()) for e in entries if is_name(e.name) and e.is_dir()]
+            found = [(e.name, e.is_symlink()) for e in entries if is_name(e.name) and e.is_dir()]
+            return [(name, linked) for name, linked in found if _is_text(name)]
     except OSError:
         return []
+
+
+def _is_text(name: str) -> bool:
+    """Returns whether a page can name it: no bytes that are no UTF-8."""
+    return not any("\ud800" <= sign <= "\udfff" for sign in name)
 
 
 def _verdicts(path: Path) -> list[dict[str, str]]:
@@ -248,6 +253,11 @@ def _study(one: _Planned, states: Mapping[str, str]) -> dict[str, Any]:
 
 def _by_count(names: Any) -> list[str]:
     return [name for name, _ in Counter(names).most_common()]
+
+
+def _of_kind(kind: type, value: Any) -> Any:
+    """Returns the value, None if a config that somebody edited has one of another kind."""
+    return value if isinstance(value, kind) else None
 
 
 def _finite(value: Any) -> Any:

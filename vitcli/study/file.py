@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vitcli.analysis.check import check_form
-from vitcli.catalog import studies
+from vitcli.catalog import check_own, studies
 from vitcli.choices import SCALES, choose, nearest
 from vitcli.compose import prepare, refuse_hydra
 from vitcli.schema import Axis, Cell, Study
@@ -32,6 +32,7 @@ def read_study(
         ValueError: naming the studies or scales there are, or the file and its mistake.
     """
     check_config_dir(config_dir)
+    check_own(config_dir)
     paths = studies(config_dir)
     if name not in paths:
         raise ValueError(f"no study '{name}': choose from {', '.join(paths)}{nearest(name, paths)}")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vitcli.analysis.check import check_claims
-from vitcli.choices import nearest
+from vitcli.choices import nearest, nearest_key
 from vitcli.compose import known_keys
 from vitcli.config import RunConfig
 from vitcli.files import is_name, read_record, write_record
@@ -251,7 +251,7 @@ def _check_keys(overrides: Sequence[str], config_dir: Path | None) -> None:
         if key.startswith(("hydra.", "hydra/")):
             raise ValueError(f"{override}: only `vitcli ablate` has it, it changes no run")
         if key not in known:
-            raise ValueError(f"unknown key '{key}'{nearest(key, here)}")
+            raise ValueError(f"unknown key '{key}'{nearest_key(key, here)}")
 
 
 def _seeds(text: str) -> list[int]:
