@@ -7,7 +7,7 @@ root=$PWD
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-try() { # a name, the command that installs `$package`, the vitcli that it installs
+try() { # a name, the vitcli to try
   mkdir "$work/empty" && cd "$work/empty"
   "$2" --version
   "$2" list models >/dev/null

@@ -142,7 +142,11 @@ def test_a_study_of_this_machine_has_no_job_to_cancel(
     freeze(make_plan("pos-emb", [*tiny, "seeds=1"]))
     monkeypatch.setattr("shutil.which", lambda name: None)
     ended = vitcli("cancel", "pos-emb", "--outputs", str(tmp_path / "outputs"))
-    assert (ended.code, ended.out[:20], ended.err) == (0, "0 jobs are cancelled", "")
+    assert (ended.code, ended.out[:20], ended.err) == (0, "cancelled: 0 jobs; `", "")
+    ended = vitcli("logs", "pos-emb", "none-stm", "--outputs", str(tmp_path / "outputs"))
+    assert ended.code == 2
+    assert ended.err.startswith("vitcli: no cell 'none-stm': there are none-stem, ")
+    assert ended.err.endswith("; did you mean 'none-stem'?\n")
 
 
 def test_data_are_looked_at_without_a_model_that_fits_them(
@@ -153,6 +157,8 @@ def test_data_are_looked_at_without_a_model_that_fits_them(
     sheet = tmp_path / "sheet.png"
     assert vitcli("data", "show", *words, "--out", str(sheet)).code == 0
     assert sheet.exists()
+    jpeg = vitcli("data", "show", *words, "--out", str(tmp_path / "sheet.jpg"))
+    assert (jpeg.code, "sheet.jpg: a PNG is written" in jpeg.err) == (2, True)
     ended = vitcli("data", "check", *words, "data.size=7")
     assert (ended.code, "data.size=7 is below data.num_classes=8" in ended.err) == (2, True)
 

@@ -37,8 +37,8 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def environment(program: Path, **more: str) -> dict[str, str]:
-    path = f"{program.parent}:{os.environ['PATH']}"
-    return {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), **more}
+    own = {"PATH": f"{program.parent}:{os.environ['PATH']}", "HOME": str(program.parent.parent)}
+    return {**os.environ, **own, "PYTHONPATH": str(ROOT), **more}
 
 
 def ask(program: Path, **asked: str) -> str:
@@ -86,6 +86,8 @@ def offered(program: Path, script: str, *words: str) -> list[str]:
         (["ablate", ""], list(studies())),
         (["plan", "pos"], ["pos-emb", "pos-emb-patch"]),
         (["plan", "--config-dir", "own", "my"], ["my-own"]),
+        (["plan", "--config-dir", "~/own", "my"], ["my-own"]),
+        (["status", "--outputs", "~/outputs", "pos-emb-"], ["pos-emb-laptop-0123abcd"]),
         (["status", ""], ["pos-emb", "pos-emb-laptop-0123abcd"]),
         (["status", "--outputs", "nowhere", ""], []),
         (["train", "model", "="], list(options("model"))),

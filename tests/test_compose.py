@@ -128,6 +128,8 @@ def test_images_are_squares_or_rectangles(tmp_path: Path) -> None:
         (["modle=b"], "unknown key 'modle'; did you mean 'model'?"),
         (["train.step=1"], "unknown key 'train.step'; did you mean 'train.steps'?"),
         (["+foo=1"], "unknown key 'foo'"),
+        (["lr=1"], "unknown key 'lr'; did you mean 'recipe.lr'?"),
+        (["evals.shots=5"], "evals.shots: give a list: [1,2]"),
         (["model=vit_b"], "model=vit_b: choose from b, "),
         (["pos_emb=learned1d"], "did you mean 'learned_1d'?"),
         (["train.steps=abc"], "train.steps: Value 'abc'"),

@@ -43,6 +43,12 @@ def test_alone_it_shows_five_commands_and_a_way_on(vitcli: Callable[..., Ended])
     assert all(len(line) <= 100 for line in ended.out.splitlines())
 
 
+def test_what_each_command_does_is_said_whole(vitcli: Callable[..., Ended]) -> None:
+    listed = vitcli("--help").out.partition("Commands:")[2].strip().splitlines()
+    assert len(listed) == 19
+    assert all(line.endswith(".") and not line.endswith("...") for line in listed)
+
+
 def test_version(vitcli: Callable[..., Ended]) -> None:
     ended = vitcli("--version")
     assert (ended.code, ended.out) == (0, f"vitcli {version('vitcli')}\n")

@@ -179,7 +179,7 @@ def test_a_later_command_adopts_the_jobs(unbroken: dict[str, Any], tmp_path: Pat
 
     code, out, errors = ended(ablate(tmp_path, *SLURM, "--detach"))
     assert (code, errors) == (0, "")
-    assert "2 runs are queued" in out
+    assert "queued: 2 runs" in out
     first = ids()
     assert ended(ablate(tmp_path, *SLURM))[0] == 0
     assert ids() == first
@@ -194,7 +194,7 @@ def test_runs_that_fine_tune_others_follow_them_alone(tmp_path: Path) -> None:
     words = ["ablate", "tuned", "--config-dir", "own", *SLURM]
     code, out, errors = ended(start(*words, "--detach", cwd=tmp_path))
     assert (code, errors) == (0, "")
-    assert "3 runs are queued" in out
+    assert "queued: 3 runs" in out
     outputs = tmp_path / "outputs"
     wait_for(lambda: len(results(outputs)) == 3)
     weights = [result for _, _, result in results(outputs).values()]
@@ -207,7 +207,7 @@ def test_cancel_leaves_no_job_and_what_trained_goes_on(tmp_path: Path) -> None:
     wait_for(lambda: bool(jobs(tmp_path / "outputs")))
     first, job = next(iter(jobs(tmp_path / "outputs").items()))
     _, said, _ = ended(start("cancel", "few", cwd=tmp_path))
-    assert "2 jobs are cancelled" in said
+    assert "cancelled: 2 jobs" in said
     assert read_status(first)["state"] == "interrupted"
     assert list(first.glob("checkpoints/state.pt"))
     queued = slurm("squeue", "-h", "-r", "-o", "%A %i").split()

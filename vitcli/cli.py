@@ -17,7 +17,7 @@ from vitcli.cli_look import which_study
 from vitcli.cli_options import RAW, ConfigDir, Json, Overrides, Source, Study
 from vitcli.files import one_line
 from vitcli.machine import check_alone, place
-from vitcli.output import answer, be_lenient, console, lost_output
+from vitcli.output import answer, be_lenient, console, lost_output, plural
 
 # Before torch is loaded. Threads that spin long while they wait starve the one they wait for where
 # another process is busy: a step of ViT nano on two threads then takes 380 ms, with few spins 78;
@@ -87,7 +87,9 @@ def ablate(
         bool, typer.Option("--detach", help="On a cluster: queue the jobs and return.")
     ] = False,
 ) -> None:
-    """Run a study: plan it, train what is missing, report. scale=gpu, hydra/launcher=slurm, ...
+    """Run a study: plan it, train what is missing, report.
+
+    Settings follow the study's name, such as scale=gpu or hydra/launcher=slurm.
 
     notify=URL or notify=COMMAND is told of the end, a failed or a lost run: the URL by a POST of
     JSON (study, event, text, counts), the command by a text as its last argument.
@@ -124,7 +126,7 @@ def ablate(
             say(f"stopped; the same command resumes it ({len(missing(plan))} runs left)")
             raise typer.Exit(130)
     if detach and (left := missing(plan)):
-        print(f"{len(left)} runs are queued; the same command without --detach waits and reports")
+        print(f"queued: {plural(len(left), 'run')}; without --detach the same command waits")
         return
     with stoppable("the report was not written; `vitcli report` writes it from the same files"):
         show_report(write_report(plan.folder, plan.outputs / "runs"))
@@ -145,7 +147,7 @@ def plan(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show what a study costs and how many seeds its claims need; run nothing.
+    """Show what a study costs, and how many seeds its claims need. Runs nothing.
 
     flops_per_second=1.5e14 estimates for a machine of that speed.
     """

@@ -10,7 +10,7 @@ import typer
 from vitcli import complete
 from vitcli.cli_jobs import say, stoppable
 from vitcli.cli_options import Outputs, Planned, expanded
-from vitcli.output import console
+from vitcli.output import console, plural
 
 if TYPE_CHECKING:
     from vitcli.reproduce import Again
@@ -124,9 +124,11 @@ def export(
 ) -> None:
     """Write a study into one file, to be opened elsewhere. Its runs are in it without weights."""
     from vitcli.study.archive import export as write_archive
-    from vitcli.study.plan import newest
+    from vitcli.study.plan import newest, read_plan
 
     folder = newest(study, outputs)
     target = out or Path(f"{folder.name}.tar.gz")
     count = write_archive(folder, outputs / "runs", target)
-    print(f"{target}: {count} runs; `vitcli report {target}` opens it elsewhere")
+    left = len(read_plan(folder).run_ids) - count
+    without = f" ({plural(left, 'run')} without a result left out)" if left else ""
+    print(f"{target}: {plural(count, 'run')}{without}; `vitcli report {target}` opens it elsewhere")

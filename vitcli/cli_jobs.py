@@ -14,7 +14,7 @@ from vitcli import complete
 from vitcli.cli_options import Json, Outputs, Planned
 from vitcli.files import one_line
 from vitcli.machine import place
-from vitcli.output import answer, console
+from vitcli.output import answer, console, plural
 
 
 def status(study: Planned, outputs: Outputs = Path("outputs"), as_json: Json = False) -> None:
@@ -40,7 +40,8 @@ def cancel(
     from vitcli.study.slurm import cancel as cancel_jobs
 
     count = cancel_jobs([outputs / "runs" / run for run in states(newest(study, outputs))])
-    print(f"{count} jobs are cancelled; `vitcli ablate` with the study's settings resumes them")
+    told = plural(count, "job")
+    print(f"cancelled: {told}; `vitcli ablate` with the study's settings resumes them")
 
 
 def logs(
@@ -48,14 +49,15 @@ def logs(
     cell: Annotated[str, typer.Argument(help="A cell (none-stem), as `vitcli status` names it.")],
     outputs: Outputs = Path("outputs"),
 ) -> None:
-    """Print what the jobs of a cell wrote, or a failed run's traceback."""
-    from vitcli.choices import choose
+    """Print what a cell's jobs wrote. Of a failed run without a log, its traceback."""
+    from vitcli.choices import nearest
     from vitcli.study.board import rows
     from vitcli.study.plan import newest, read_plan
     from vitcli.study.slurm import log
 
     known = dict(rows(read_plan(newest(study, outputs))))
-    choose("cell", cell, known)
+    if cell not in known:
+        raise ValueError(f"no cell '{cell}': there are {', '.join(known)}{nearest(cell, known)}")
     for run in known[cell]:
         print(f"== {run}", log(outputs / "runs" / run), sep="\n")
 
@@ -64,7 +66,7 @@ def report(
     study: Annotated[
         str,
         typer.Argument(
-            help="A study's name (pos-emb), its folder's, or the file that `vitcli export` wrote.",
+            help="A study's name (pos-emb), the name of its folder, or an exported file.",
             autocompletion=complete.planned,
         ),
     ] = "",
@@ -72,7 +74,7 @@ def report(
     outputs: Outputs = Path("outputs"),
     as_json: Json = False,
 ) -> None:
-    """Write and show the report of a study, of what `vitcli export` wrote, or of all."""
+    """Write and show a study's report. Or that of what `vitcli export` wrote, or of all studies."""
     import gc
 
     from vitcli.files import read_record

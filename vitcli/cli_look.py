@@ -27,7 +27,7 @@ def show_list(
     from rich.live import Live
     from rich.table import Table
 
-    from vitcli.choices import choose
+    from vitcli.choices import nearest
     from vitcli.listing import KINDS
     from vitcli.with_hydra import check_config_dir
 
@@ -37,7 +37,8 @@ def show_list(
         for name, kind in KINDS.items():
             print(f"vitcli list {name:8}   {kind.about}")
         return
-    choose("list", what, KINDS)
+    if what not in KINDS:
+        raise ValueError(f"list {what}: choose from {', '.join(KINDS)}{nearest(what, KINDS)}")
     check_config_dir(config_dir)
     kind, shown = KINDS[what], console(whole_lines=True)
     if as_json:

@@ -35,7 +35,8 @@ Study = Annotated[
 Planned = Annotated[
     str,
     typer.Argument(
-        help="A study's name (pos-emb), or its folder's.", autocompletion=complete.planned
+        help="A study's name (pos-emb), or the name of its folder (pos-emb-laptop).",
+        autocompletion=complete.planned,
     ),
 ]
 Outputs = Annotated[Path, typer.Option(callback=expanded, help="Where runs and studies are kept.")]

@@ -37,6 +37,8 @@ def show_data(
     """Write a contact sheet: images as the model sees them, augmented, then for validation."""
     from vitcli.data.inspect import show
 
+    if out.suffix.lower() != ".png":
+        raise ValueError(f"--out {out}: a PNG is written, give a name that ends in .png")
     show(_of_data(overrides), out)
     print(out)
 

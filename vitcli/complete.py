@@ -25,7 +25,8 @@ def studies(ctx: typer.Context) -> list[str]:
 
 def planned(ctx: typer.Context) -> list[str]:
     """Returns the names of the studies that are planned, and those of their folders."""
-    folders = _folders(Path(ctx.params.get("outputs") or "outputs") / "studies")
+    outputs = Path(ctx.params.get("outputs") or "outputs").expanduser()
+    folders = _folders(outputs / "studies")
     names = dict.fromkeys(found[1] for each in folders if (found := _PLAN.fullmatch(each.name)))
     return [*names, *(folder.name for folder in folders)]
 
@@ -125,4 +126,5 @@ def _config_dir(ctx: typer.Context) -> Path | None:
     """Returns the user's own configs, if they are given before the cursor."""
     words = ctx.params.get("overrides") or []  # of `train`, whose flags are Hydra's
     given = ctx.params.get("config_dir") or config_dir_of(words)
-    return Path(given) if given and Path(given).is_dir() else None
+    folder = Path(given).expanduser() if given else None
+    return folder if folder and folder.is_dir() else None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import shlex
 import shutil
 import subprocess
@@ -113,14 +114,15 @@ def _read(value: str) -> Notify:
     if sign and not set(scheme) & set(" /='\""):  # in a command's argument, it is no URL of ours
         return _read_url(value, scheme)
     try:
-        command = tuple(shlex.split(value))
+        first, *rest = shlex.split(value) or [""]
     except ValueError as error:
         raise ValueError(f"{KEY}=...: not a command ({error}); {_WANTED}") from None
-    if not command or not command[0]:
+    if not first:
         raise ValueError(f"{KEY}=: nothing is given; {_WANTED}")
-    if shutil.which(command[0]) is None:
-        raise ValueError(f"{KEY}={command[0]}: there is no such command here; {_WANTED}")
-    return Notify(command=command)
+    program = os.path.expanduser(first)
+    if shutil.which(program) is None:
+        raise ValueError(f"{KEY}={first}: there is no such command here; {_WANTED}")
+    return Notify(command=(program, *rest))
 
 
 def _read_url(value: str, scheme: str) -> Notify:

@@ -129,3 +129,8 @@ def be_lenient() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
             setattr(sys, name, Lenient(stream))
+
+
+def plural(number: int, thing: str) -> str:
+    """Returns `1 job`, `2 jobs`."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"

@@ -240,6 +240,7 @@ def _one_line(error: BaseException) -> str:
         error, said = cause, _joined(str(cause))
     key = getattr(error, "full_key", None)
     said = re.sub(r" full_key: (\S*)", "" if key else r" (\1)", said)
+    said = re.sub(r"^Invalid .*is not a ListConfig, list or tuple\.$", "give a list: [1,2]", said)
     said = re.sub(r"^In '(.+?)': \w+ raised while composing config:", r"\1.yaml:", said)
     return " ".join(f"{key}: {said}".split()) if key else said or type(error).__name__
 

@@ -134,7 +134,8 @@ def newest(name: str, outputs: Path) -> Path:
         except ValueError:  # another study's; its own folder's name was asked for above
             continue
     known = [path.parent.name for path in plans]
-    there = f"there are {', '.join(known)}" if known else f"nothing is planned in {root}"
+    are = "there is" if len(known) == 1 else "there are"
+    there = f"{are} {', '.join(known)}" if known else f"nothing is planned in {root}"
     raise ValueError(f"no plan of '{name}': {there}{nearest(name, known)}")
 
 
