@@ -22,6 +22,7 @@ from vitcli.compose import compose
 from vitcli.config import DataConfig
 from vitcli.data import build_data
 from vitcli.data.decoded import BadImages, Decoded
+from vitcli.evals.fewshot import FewShot
 
 WRITERS = {"hfds": write_hfds, "wds": write_wds}
 
@@ -43,6 +44,16 @@ def test_every_image_with_its_label(name: str, workers: int, tmp_path: Path) -> 
     assert number.sort().values.tolist() == list(range(12))
     assert torch.equal(labels, number % 3)
     assert opened(name, tmp_path / "set", size=5).names("train") == data.names("train")[:5]
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_downstream_of_another_set_its_own_names_are_usual(name: str, tmp_path: Path) -> None:
+    WRITERS[name](tmp_path / "set")
+    of = [f"evals.downstream={name}", f"evals.path={tmp_path / 'set'}", "evals.shots=[2]"]
+    config = compose([*of, "evals.draws=2"])
+    cpu = torch.device("cpu")
+    (found,) = FewShot.build(config, build_data(config.data, cpu), cpu)
+    assert found.protocol()["test_size"] == 6
 
 
 @pytest.mark.parametrize("name", WRITERS)

@@ -9,6 +9,7 @@ import random
 import shutil
 import unicodedata
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,10 @@ from vitcli.compose import compose
 from vitcli.config import AugmentConfig, DataConfig, RecipeConfig
 from vitcli.data.augment import Mix, Transform
 from vitcli.data.decoded import BadImages, Decoded
+from vitcli.evals import inference, ridge
 from vitcli.evals.inference import scores
 from vitcli.evals.real import RealLabels
+from vitcli.models import build_model
 from vitcli.stops import Interrupted
 from vitcli.trainer import Trainer
 
@@ -473,8 +476,27 @@ def test_real_labels(tmp_path: Path) -> None:
 def test_a_part_without_an_image_that_decodes_is_not_scored(folder: Path) -> None:
     for path in (folder / "val").rglob("*.*"):
         path.write_bytes(b"no image")
+    config = compose(["model=pico", "data.img_size=16"])
+    model = build_model(config, (16, 16), 3)
     with pytest.raises(ValueError, match=r"data\.max_bad: none of the val images"):
-        scores(Reddest(), images_of(folder, max_bad=99), "val", CPU)
+        scores(model, images_of(folder, max_bad=99, img_size=16), "val", CPU)
+
+
+def test_a_batch_without_an_image_that_decodes_is_passed_over(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inference, "BATCH", 1)
+    monkeypatch.setattr(ridge, "BATCH", 1)
+    config = compose(["model=pico", "data.img_size=16"])
+    model = build_model(config, (16, 16), 3)
+    for part in ("train", "val"):
+        min((folder / part).rglob("*.*")).write_bytes(b"no image")
+    data = images_of(folder, max_bad=99, img_size=16)
+    assert 0 <= scores(model, data, "val", CPU).top1 <= 1
+    probe = ridge.Probe(data, [1], 5, 0, 32.0)
+    probe.check("folder")
+    with inference.inference(model, CPU):
+        assert len(probe.top1(partial(ridge.pre_logits, model))[1]) == 5
 
 
 def test_imagenet_end_to_end_with_itself_downstream(

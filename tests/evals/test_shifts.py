@@ -169,12 +169,17 @@ def test_a_set_without_a_margin_repeats_its_edges() -> None:
     assert found["shift/2/error"] < 1e-10
 
 
-def test_constant_features_count_for_nothing() -> None:
+def test_of_constant_features_nothing_can_be_said() -> None:
     class Dead(nn.Module):
         def forward(self, images: Tensor) -> Tensor:
             return torch.zeros(len(images), 2, 4, 4)
 
-    assert measured(Net(Dead(), 2), 4)["shift/4/error"] == 0
+    shifts = Shifts([4], build_data(DataConfig(name="digits", img_size=16), CPU), 0, CPU)
+    assert list(dict(shifts.run(Net(Dead(), 2)))) == ["shift/4/consistency"]
+    assert shifts.notes() == [
+        f"no feature varies over the images, and so no shift/4/{name}"
+        for name in ("error", "invariance")
+    ]
 
 
 @pytest.mark.parametrize(

@@ -180,7 +180,8 @@ def _downstream(config: RunConfig, name: str, device: torch.device) -> DataSourc
     )
     if name != config.data.name:
         usual = DataConfig()
-        downstream = replace(downstream, splits=usual.splits, columns=usual.columns)
+        splits = ["train", "val"] if name == "wds" else usual.splits  # as in conf/data
+        downstream = replace(downstream, splits=splits, columns=usual.columns)
     try:
         return build_data(downstream, device)
     except SecondPart:  # data.val_share is upstream's: here is a part for validation

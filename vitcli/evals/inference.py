@@ -45,13 +45,22 @@ def exact(values: Tensor) -> Tensor:
 def batches(data: DataSource, part: Part, most: int | None = None) -> Iterator[Batch]:
     """Yields a part's images (B, 3, H, W) and labels (B,), 250 at a time: the first `most`, or all.
 
-    Training images are not augmented.
+    Training images are not augmented. B is smaller where images cannot be decoded, but never 0.
+
+    Raises:
+        ValueError: none of them can be decoded.
     """
     size = data.train_size if part == "train" else data.val_size
     size = size if most is None else min(most, size)
     every = range(0, size, BATCH)
     orders = ((torch.arange(i, min(i + BATCH, size), device=data.device),) for i in every)
-    return data.batches(part, orders)
+    seen = False
+    for batch in data.batches(part, orders):
+        if len(batch[0]):
+            yield batch
+            seen = True
+    if not seen:
+        raise ValueError(f"data.max_bad: none of the {part} images could be decoded")
 
 
 @dataclass(frozen=True)
@@ -76,8 +85,6 @@ def scores(
             among += float(best.sum())
             loss += float(cross_entropy(logits, labels, reduction="sum"))
             seen += len(labels)
-    if not seen:
-        raise ValueError(f"data.max_bad: none of the {part} images could be decoded")
     return Scores(right / seen, among / seen, loss / seen)
 
 

@@ -69,7 +69,8 @@ class Probe:
             chunks = torch.split(needed, BATCH)
             made = self._data.batches("train", ((chunk,) for chunk in chunks))
             for chunk, (images, _) in zip(chunks, made, strict=True):
-                found.append(exact(features(images)))
+                if len(images):
+                    found.append(exact(features(images)))
                 if len(images) < len(chunk):
                     one_by_one = (
                         (row, self._data.train_batch(row)) for row in torch.split(chunk, 1)

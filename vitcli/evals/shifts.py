@@ -7,6 +7,7 @@ leaves the image at one side is lost, nothing wraps around.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +48,7 @@ class Shifts(Evaluator):
         self._shifts, self._data, self._device = shifts, data, device
         self._margin = max(shifts)
         self._pad = self._margin - drawn_margin
-        self._headless = False
+        self._headless, self._still = False, list[str]()
 
     @classmethod
     def metrics(cls, config: RunConfig) -> dict[str, Metric]:
@@ -107,8 +108,11 @@ class Shifts(Evaluator):
                 yield f"untrained/{name}", value
 
     def notes(self) -> list[str]:
-        """Returns what a model without a head lacks."""
-        return ["no head, and so no shift/<s>/consistency"] if self._headless else []
+        """Returns what is not measured, and why."""
+        found = ["no head, and so no shift/<s>/consistency"] if self._headless else []
+        return found + [
+            f"no feature varies over the images, and so no {name}" for name in self._still
+        ]
 
     def _results(self, model: nn.Module) -> dict[str, float]:
         from torch.nn.functional import pad
@@ -122,4 +126,6 @@ class Shifts(Evaluator):
             moved = translated(model, wide, self._margin, self._shifts)
         self._headless = getattr(model, "num_classes", None) == 0
         kept = [name for name in moved if not (self._headless and name.endswith("/consistency"))]
-        return {f"shift/{name}": moved[name] for name in kept}
+        found = {f"shift/{name}": moved[name] for name in kept}
+        self._still = [name for name, value in found.items() if math.isnan(value)]
+        return {name: value for name, value in found.items() if name not in self._still}

@@ -19,7 +19,8 @@ _Seen = tuple[Tensor, Tensor, Tensor]  # map (B, C, h, w), pooled (B, D), both f
 def translated(model: Any, wide: Tensor, margin: int, shifts: Sequence[int]) -> dict[str, float]:
     """Returns consistency, error and invariance of each shift, `<s>/error` and so on.
 
-    Means over the four directions. Args: `wide` (B, 3, H, W) with `margin` pixels on each side.
+    Means over the four directions; NaN where no feature varies. Args: `wide` (B, 3, H, W) with
+    `margin` pixels on each side.
     """
     results: dict[str, float] = {}
     still = _look(model, _window(wide, margin, -1, 0))
@@ -75,5 +76,5 @@ def _in_variances(squares: Tensor, features: Tensor, over: tuple[int, ...]) -> f
     variance = features.var(over, correction=0)
     varies = variance > _CONSTANT
     if not varies.any():
-        return 0.0
+        return math.nan  # a dead model is not equivariant
     return (squares.mean(over)[varies] / variance[varies]).mean().item()
