@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -117,7 +118,7 @@ def test_a_run_of_two_processes_is_stopped_killed_and_ended_by_one(tmp_path: Pat
     _, out = killed.communicate(timeout=60)
     assert killed.returncode == 1
     assert "process 0 of 2: " in out
-    assert "another of 2 ended: killed, or out of memory" in out
+    assert "another of the 2 processes ended: killed, or out of memory" in out
     assert read_status(folder)["state"] == "failed"
     assert "ended: killed" in read_status(folder)["error"]
     run(config, quiet=True)
@@ -167,6 +168,39 @@ def test_a_failure_of_another_counts_before_the_signal_that_follows_it() -> None
     own = pytest.raises(Interrupted, match=r"^stopped after step 3")
     with own, World(Place(0, 2), store).watched():
         raise Interrupted("stopped after step 3")
+
+
+def test_of_a_process_that_said_nothing_it_is_said_what_was_seen() -> None:
+    said = (
+        "another of the 2 processes ended: killed, or out of memory: it said nothing "
+        r"\(\[gloo\] Connection closed by peer\)$"
+    )
+    with pytest.raises(ProcessLost, match=said), World(Place(0, 2), HashStore()).watched():
+        raise RuntimeError("[gloo] Connection closed by peer\nmore")
+
+
+def test_this_process_s_own_workers_are_not_another_process() -> None:
+    store = HashStore()
+    own = pytest.raises(RuntimeError, match=r"^DataLoader timed out after 600 seconds")
+    with own, World(Place(1, 2), store).watched():
+        raise RuntimeError("DataLoader timed out after 600 seconds")
+    assert store.get("ended") == b"1 failed DataLoader timed out after 600 seconds"
+
+
+def test_the_others_wait_for_the_first_however_long_and_see_it_end() -> None:
+    store, made = HashStore(), list[int]()
+    waits = Thread(target=lambda: made.append(World(Place(1, 2), store).in_turn(lambda: 1)))
+    waits.start()
+    waits.join(0.5)
+    assert (waits.is_alive(), made) == (True, [])
+    assert World(Place(0, 2), store).in_turn(lambda: made.append(0) or 0) == 0
+    waits.join()
+    assert made == [0, 1]
+    ended = HashStore()
+    ended.set("ended", "0 failed there is no such set")
+    lost = "process 0 of 2 ended: there is no such set"
+    with pytest.raises(ProcessLost, match=lost):
+        World(Place(1, 2), ended).in_turn(lambda: 1)
 
 
 def test_a_signal_does_not_hinder_an_error_from_being_written() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
@@ -29,6 +30,8 @@ from vitcli.stops import Interrupted
 # others notice at once.
 _PATIENCE = timedelta(minutes=10)
 _OF_ANOTHER = re.compile(r"closed by peer|reset by peer|gloo|NCCL|[Tt]imed out|Broken pipe")
+_OWN = "DataLoader timed out"  # of this process's workers
+_POLL_SECONDS = 0.2
 _ALONE = Place()
 _T = TypeVar("_T")
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -97,10 +100,26 @@ class World:
         return agreed
 
     def in_turn(self, make: Callable[[], _T]) -> _T:
-        """Returns what `make` returns here; the first's is done before the others': a download."""
-        made = make() if self.first else None
-        self.agree(lambda: None)
-        return make() if made is None else made
+        """Returns what `make` returns here; the first's is done before the others': a download.
+
+        However long that takes.
+
+        Raises:
+            ProcessLost: another process ended while this one waited.
+            stops.Interrupted: a signal stopped it.
+        """
+        if self.size == 1:
+            return make()
+        assert self._store is not None
+        if self.first:
+            made = make()
+            self._store.set("ready", "")
+            return made
+        while not self._store.check(["ready"]):
+            if self._store.check(["ended"]):
+                raise self._of_another()
+            time.sleep(_POLL_SECONDS)
+        return make()
 
     def gather(self, value: _T) -> list[_T]:
         """Returns each process's value, in order."""
@@ -147,18 +166,15 @@ class World:
             if self._store is None:
                 raise
             lost = type(error) is RuntimeError or isinstance(error, dist.DistError)
-            lost = lost and _OF_ANOTHER.search(str(error)) is not None
+            lost = lost and _OF_ANOTHER.search(str(error)) is not None and _OWN not in str(error)
             if not lost:
                 self._tell(error)
             if not (lost or isinstance(error, KeyboardInterrupt)):
                 raise
-            rank, how, line = self._told()
             # A signal: torchrun and srun send one to the others where one has failed.
-            if not lost and how != "failed":
+            if not lost and self._told()[1] != "failed":
                 raise
-            if how == "stopped":
-                raise Interrupted(f"process {rank} of {self.size}: {line}") from None
-            raise ProcessLost(f"process {rank} of {self.size} ended: {line}") from None
+            raise self._of_another(error if lost else None) from None
 
     def _tell(self, error: BaseException) -> None:
         """Leaves to the others why this process ends, unless another had said so before."""
@@ -172,16 +188,31 @@ class World:
         except RuntimeError:  # the process that keeps the store is gone
             return
 
+    def _of_another(self, seen: BaseException | None = None) -> ProcessLost | Interrupted:
+        """Returns the end of another process as an error of this one.
+
+        Args:
+            seen: what was noticed of it here, which is said where that process said nothing.
+        """
+        who, how, line = self._told()
+        if how == "stopped":
+            return Interrupted(f"{who}: {line}")
+        if how == "killed" and seen is not None:
+            line += f" ({str(seen).splitlines()[0]})"
+        return ProcessLost(f"{who} ended: {line}")
+
     def _told(self) -> tuple[str, str, str]:
         """Returns which process ended, how, and its last words."""
         assert self._store is not None
         try:
             if self._store.check(["ended"]):
                 rank, how, line = self._store.get("ended").decode().split(" ", 2)
-                return rank, how, line
+                return f"process {rank} of {self.size}", how, line
         except RuntimeError:
-            return "0", "killed", "it keeps what the others say, and does not answer"
-        return "another", "killed", "killed, or out of memory: it said nothing"
+            first = f"process 0 of {self.size}"
+            return first, "killed", "it keeps what the others say, and does not answer"
+        who = f"another of the {self.size} processes"
+        return who, "killed", "killed, or out of memory: it said nothing"
 
 
 class _Step(nn.Module):
