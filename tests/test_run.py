@@ -198,9 +198,35 @@ def test_a_signal_stops_and_the_same_call_goes_on_exactly(tiny: list[str], tmp_p
     assert logs[0] == logs[1]
 
 
-def test_a_killed_run_is_lost_and_goes_on(tiny: list[str], tmp_path: Path) -> None:
-    overrides = [*tiny, "train.steps=3000", "checkpoint.every=20"]
+def test_the_seconds_of_training_outlast_an_evaluation_that_fails(
+    tiny: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = compose(tiny)
+    spent = list[float]()
+    for failure in ("one", "two"):
+        with monkeypatch.context() as patched:
+            patched.setattr("vitcli.runner._result", raising(OSError(failure)))
+            with pytest.raises(RuntimeError, match=failure):
+                run(config, quiet=True)
+        folder = Path(config.outputs) / "runs" / run_id(config)
+        spent.append(read_status(folder)["train_seconds"])
+    result = run(config, quiet=True).result
+    assert 0 < spent[0] <= spent[1] <= result["train_s"] <= result["wall_s"]
+
+
+def raising(error: Exception) -> Callable[..., None]:
+    """Returns what raises the error, whatever it is called with."""
+
+    def call(*arguments: object) -> None:
+        raise error
+
+    return call
+
+
+def test_a_killed_run_is_lost_and_goes_on_exactly(tiny: list[str], tmp_path: Path) -> None:
+    overrides = [*tiny, "train.steps=600", "checkpoint.every=20"]
     config = compose(overrides)
+    unbroken = run(compose([*overrides, f"outputs={tmp_path / 'unbroken'}"]), quiet=True)
     folder = Path(config.outputs) / "runs" / run_id(config)
     process = start("train", *overrides, cwd=tmp_path)
     deadline = time.monotonic() + 60
@@ -210,7 +236,11 @@ def test_a_killed_run_is_lost_and_goes_on(tiny: list[str], tmp_path: Path) -> No
     process.communicate()
     assert read_status(folder)["state"] == "lost"
     state = torch.load(folder / "checkpoints/state.pt", weights_only=True)
-    assert state["step"] >= 20
+    assert 20 <= state["step"] < 600
+    resumed = run(config, quiet=True)
+    assert resumed.result["metrics"] == unbroken.result["metrics"]
+    files = [f / "checkpoints/model.safetensors" for f in (folder, unbroken.folder)]
+    assert files[0].read_bytes() == files[1].read_bytes()
 
 
 def test_a_run_killed_after_its_result_is_ended_by_the_next_call(tiny: list[str]) -> None:

@@ -197,7 +197,7 @@ def _train(
     follower: Follower | None,
 ) -> float:
     """Returns the seconds spent in training, `before` this call included."""
-    status.update(step=trainer.step, num_steps=trainer.num_steps)
+    status.update(step=trainer.step, num_steps=trainer.num_steps, train_seconds=before)
     name = trainer.folder.name
     shown = nullcontext() if quiet else progress(name, trainer.step, trainer.num_steps)
     began = time.perf_counter()

@@ -24,6 +24,8 @@ _NUMBERS = {"pid": 0, "beat": 0, "step": 0, "num_steps": 1, "train_seconds": 0, 
 class Status:
     """Keeps `folder/status.json` up to date; beats in a thread while the run lives.
 
+    Of an earlier status it keeps the seconds that the run was trained for.
+
     Args:
         folder: the run's.
         silent: write nothing: another process of the same run does.
@@ -32,6 +34,8 @@ class Status:
     def __init__(self, folder: Path, silent: bool = False) -> None:
         self._path, self.writes = folder / "status.json", not silent
         self._fields: dict[str, Any] = {"host": socket.gethostname(), "pid": os.getpid()}
+        if earlier := read_status(folder).get("train_seconds"):
+            self._fields["train_seconds"] = earlier
         self._done = threading.Event()
         self._guard = threading.Lock()
 
