@@ -15,6 +15,7 @@ from torch import nn
 from vitcli import plugins
 from vitcli.compose import compose
 from vitcli.files import read_record
+from vitcli.identity import run_id
 from vitcli.perf import count
 from vitcli.runner import run
 
@@ -82,10 +83,21 @@ def test_all_three_in_one_run(
     measured = re.search(r"^val/top1 +(\S+)", again.out, re.MULTILINE)
     assert measured is not None
     assert float(measured[1]) == pytest.approx(result["metrics"]["val/top1"], abs=1e-4)
+    larger = vitcli("eval", str(folder), "data.img_size=24", f"outputs={tmp_path / 'outputs'}")
+    assert larger.code == 0, larger.err  # its pos_emb is not none, but there is no table of ours
     fewer = vitcli("eval", str(folder), "data.num_classes=3", f"outputs={tmp_path / 'outputs'}")
     assert fewer.code != 0
     said = "the head has 4 classes, stripes has 3; not measured: classification, entropy"
     assert said in fewer.err
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_data_set_may_be_at_a_path_and_augmented() -> None:
+    words = ["data.name=stripes", "evals=upstream"]
+    more = ["data.augment.crop=inception", "data.augment.randaugment=rand-m9", "data.alias=mine"]
+    ids = {run_id(compose([*words, f"data.path={path}"])) for path in ("a", "b")}
+    assert len(ids) == 2
+    assert compose([*words, "data.path=a", *more]).data.augment.randaugment == "rand-m9"
 
 
 @pytest.mark.usefixtures("installed")

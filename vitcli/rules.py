@@ -18,6 +18,7 @@ from vitcli.plugins import EVALS, found, load
 HELD = ("cifar10", "cifar100", "mnist", "fashion_mnist", "kmnist")  # small: on the device
 NUM_CLASSES = {"digits": 10} | dict.fromkeys(HELD, 10) | {"cifar100": 100}  # where they are known
 OWN = ("imagefolder", "imagenet", "hfds", "wds")  # sets of encoded images at data.path
+_PLACELESS = ("glyphs", "digits", *HELD)  # sets that are at no data.path
 STREAMED = ("hfds", "wds")  # those that can be read as streams
 _DOWNSTREAM = ("digits", "letters", *HELD, *OWN)
 _WORD = re.compile(r"\w[\w.-]*")  # what may be a part of a folder's name
@@ -187,7 +188,7 @@ def validate_data(config: RunConfig) -> None:
         raise ValueError(f"data.augment with data.name={data.name}: this set has no augmentation")
     _validate_own(data)
     crops = ("none", "inception") if data.name in OWN else ("none", "pad")
-    if augment.crop not in crops:
+    if data.name in (*OWN, *_PLACELESS) and augment.crop not in crops:
         raise ValueError(
             f"data.augment.crop={augment.crop} with data.name={data.name}: "
             f"choose from {', '.join(crops)}"
@@ -209,15 +210,15 @@ def refuse_login(key: str, path: str | None) -> None:
 
 
 def _validate_own(data: DataConfig) -> None:
-    own = data.name in OWN
-    if own and data.path is None:
+    placeless = data.name in _PLACELESS  # what another package's set takes, it says itself
+    if data.name in OWN and data.path is None:
         raise ValueError(f"data.path=null: data.name={data.name} needs the place of its images")
-    if not own and (data.path is not None or data.alias is not None):
+    if placeless and (data.path is not None or data.alias is not None):
         raise ValueError(
             f"data.path={data.path}, data.alias={data.alias}: data.name={data.name} is not a set "
             "at a path"
         )
-    if not own and (data.augment.randaugment is not None or data.augment.erasing):
+    if placeless and (data.augment.randaugment is not None or data.augment.erasing):
         raise ValueError(
             f"data.augment.randaugment={data.augment.randaugment}, "
             f"data.augment.erasing={data.augment.erasing}: only for data.name={', '.join(OWN)}"

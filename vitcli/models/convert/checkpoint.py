@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from vitcli.config import RunConfig
-from vitcli.model_rules import validate_model
+from vitcli.model_rules import FAMILIES, validate_model
 from vitcli.models import build_model
 from vitcli.models.convert.preprocess import OURS, Preprocess
 from vitcli.models.resize import resize_pos_emb
@@ -87,6 +87,8 @@ class Checkpoint:
     ) -> tuple[Checkpoint, str]:
         """Returns the checkpoint for images of another (height, width), and a line that says so.
 
+        The weights of another package's model stay as they are, if they fit.
+
         Args:
             method: as in `resize_pos_emb`; None: the code base's own.
         Raises:
@@ -95,12 +97,16 @@ class Checkpoint:
         if min(img_size) < 1:
             raise ValueError(f"img_size={img_size}: must be at least 1")
         validate_model(self.config, img_size)
+        preprocess = replace(self.preprocess, size=img_size)
+        if (family := self.config.model.family) not in FAMILIES:
+            resized = replace(self, preprocess=preprocess)
+            check_shapes(resized)
+            return resized, f"model.family={family}: nothing resized"
         method = method or RESIZE[self.code_base]
         patch = self.config.model.patch_size
         old, new = ((size[0] // patch, size[1] // patch) for size in (self.img_size, img_size))
         state, line = resize_pos_emb(self.state, self.config.pos_emb, old, new, method)
-        resized = replace(self, state=state, preprocess=replace(self.preprocess, size=img_size))
-        return resized, line
+        return replace(self, state=state, preprocess=preprocess), line
 
     def for_our_pixels(self) -> tuple[Checkpoint, list[str]]:
         """Returns the checkpoint that takes pixels in [-1, 1], and a line if that changed it.
