@@ -87,7 +87,7 @@ def test_a_head_is_used_by_its_names(
         "the checkpoint does not name its classes: taken in the data's order, 1, 2, 10, a, B"
         in (" ".join(assumed.out.split()))
     )
-    (tmp_path / "map.txt").write_text("\n".join(NAMES))
+    (tmp_path / "map.txt").write_text("\r\n".join(NAMES) + " \r\n\r\n", "utf-8-sig")  # by Excel
     mapped = vitcli("eval", bare, *natural, f"data.class_map={tmp_path / 'map.txt'}")
     assert top1(mapped) == 1.0
 

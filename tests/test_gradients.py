@@ -80,9 +80,21 @@ def test_what_would_fit_is_said(
     with pytest.raises(RuntimeError, match=said):
         trainer.train(lambda record: None, lambda: False)
     monkeypatch.setattr("vitcli.gradients.available_memory", lambda: 1000.0)
+    less = "recompute=true, parallel=fsdp over several processes, a smaller data.img_size, a"
     with pytest.raises(
-        RuntimeError, match="not even one image fits into 1e-06 GB; recompute=true takes"
+        RuntimeError, match=f"not even one image fits into 1e-06 GB; what takes less: {less}"
     ):
+        trainer.train(lambda record: None, lambda: False)
+
+
+def test_only_what_the_model_can_do_is_advised(
+    tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [word for word in tiny if not word.startswith("model.depth")]
+    trainer = make([*words, "model=bit_pico", "train.batch_size=1"], tmp_path)
+    limit(trainer, 0, monkeypatch)
+    monkeypatch.setattr("vitcli.gradients.available_memory", lambda: 1000.0)
+    with pytest.raises(RuntimeError, match=r"what takes less: a smaller data\.img_size, a smaller"):
         trainer.train(lambda record: None, lambda: False)
 
 

@@ -85,6 +85,9 @@ def test_all_three_in_one_run(
     assert float(measured[1]) == pytest.approx(result["metrics"]["val/top1"], abs=1e-4)
     larger = vitcli("eval", str(folder), "data.img_size=24", f"outputs={tmp_path / 'outputs'}")
     assert larger.code == 0, larger.err  # its pos_emb is not none, but there is no table of ours
+    for path in (tmp_path / "outputs/evals").glob("*/result.json"):
+        env = read_record(path)["env"]
+        assert (env["precision"], env["vitcli.models:mixer"]) == ("fp32", "vitcli-mine 0.3")
     fewer = vitcli("eval", str(folder), "data.num_classes=3", f"outputs={tmp_path / 'outputs'}")
     assert fewer.code != 0
     said = "the head has 4 classes, stripes has 3; not measured: classification, entropy"

@@ -337,6 +337,15 @@ def test_evaluations_count_in_the_cost() -> None:
     assert two.flops - none.flops == pytest.approx(2 * 250 * 9 * forward)
 
 
+def test_so_do_all_looks_of_early_stopping() -> None:
+    length = ["train.steps=1000", "train.batch_size=16", "evals=upstream", "train.keep=best"]
+    ten = cost(compose(length))
+    each = cost(compose([*length, "train.val_every=1"]))
+    forward = ten.training / (1000 * 16) / 3
+    val_size = compose(length).data.val_size or 0
+    assert each.flops - ten.flops == pytest.approx((1000 - 10) * val_size * forward)
+
+
 def test_a_shared_run_is_counted_once(
     vitcli: Callable[..., Ended], own: Callable[..., Path], place: list[str]
 ) -> None:

@@ -35,7 +35,7 @@ def environment(
         "cores": cores(),
         "processes": processes,
         "threads": torch.get_num_threads(),
-        "precision": precision(config, steps, device),
+        "precision": precision(config, steps, device) if steps else "fp32",  # evaluation is exact
         "compiled": compiles(config, steps, device),
         "python": platform.python_version(),
         **{package: version(package) for package in ("vitcli", "torch", "timm")},

@@ -82,7 +82,7 @@ def evaluate(source: str, overrides: Sequence[str]) -> tuple[Path, dict[str, Any
         "metrics": metrics,
         "evals": [evaluator.protocol() for evaluator in evaluators],
         "notes": [*notes, *folded, *said, *data.said(), *said_by(evaluators)],
-        "env": environment(config, device),
+        "env": environment(replace(config, model=checkpoint.config.model), device),
     }
     name = f"{checkpoint.config.model.name}-{weights}-{how}"
     folder = Path(config.outputs) / "evals" / name
@@ -176,7 +176,8 @@ def _by_name(
 def _read_map(path: str, num_classes: int) -> list[str]:
     """Returns the names in the file, a line each. Raises ValueError: they are not a head's."""
     try:
-        names = [same_form(line) for line in Path(path).read_text("utf-8").splitlines() if line]
+        lines = map(str.strip, Path(path).read_text("utf-8-sig").splitlines())
+        names = [same_form(line) for line in lines if line]
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"data.class_map={path}: {error}") from None
     if len(names) != num_classes or len(set(names)) != num_classes:

@@ -95,10 +95,12 @@ class Gradients:
         size, processes = config.train.batch_size, self._world.size
         smaller = fits(config, self.micro_batch, processes, bf16, there)
         if not smaller:
-            return (
-                f"not even one image fits into {there / 1e9:.3g} GB; recompute=true takes less, "
-                "and parallel=fsdp over several processes"
-            )
+            vit, divided = config.model.family == "vit", config.parallel == "fsdp"
+            may_divide = vit and not config.recipe.polyak and config.train.keep != "best"
+            ways = ["recompute=true"] * (vit and not config.recompute)
+            ways += ["parallel=fsdp over several processes"] * (may_divide and not divided)
+            less = ", ".join([*ways, "a smaller data.img_size", "a smaller model"])
+            return f"not even one image fits into {there / 1e9:.3g} GB; what takes less: {less}"
         for parts in range(-(-size // (smaller * processes)), size // processes + 1):
             if size % parts == 0 and not (self.whole and size // parts % 2):
                 break

@@ -482,6 +482,20 @@ def test_a_part_without_an_image_that_decodes_is_not_scored(folder: Path) -> Non
         scores(model, images_of(folder, max_bad=99, img_size=16), "val", CPU)
 
 
+def test_one_class_alone_is_said(folder: Path) -> None:
+    assert not any("one class" in note for note in images_of(folder).notes())
+    for part in ("train", "val"):
+        for other in ("c1", "c2"):
+            shutil.rmtree(folder / part / other, ignore_errors=True)
+    assert any("one class alone, so any model is" in note for note in images_of(folder).notes())
+
+
+def test_a_subset_has_an_image_of_each_class(folder: Path) -> None:
+    assert images_of(folder, size=3).train_size == 3
+    with pytest.raises(ValueError, match=r"^data\.size=2: .* has 3 classes, and a subset holds"):
+        images_of(folder, size=2)
+
+
 def test_a_batch_without_an_image_that_decodes_is_passed_over(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -126,10 +126,17 @@ class Decoded(Decoding):
             if labels:
                 names = some([self.classes[label] for label in sorted(labels)])
                 self._note([f"{config.path}: {EMPTY} {of} image: {names}"])
+        if self.num_classes == 1:
+            self._note([f"{config.path}: one class alone, so any model is always right"])
         if config.num_classes not in (None, self.num_classes):
             raise ValueError(
                 f"data.num_classes={config.num_classes}: {config.name} at {config.path} has "
                 f"{self.num_classes}"
+            )
+        if config.size is not None and config.size < self.num_classes:
+            raise ValueError(
+                f"data.size={config.size}: {config.path} has {self.num_classes} classes, and a "
+                "subset holds at least one image of each"
             )
         self.train_size, self.val_size = (len(part.rows) for part in self.parts.values())
         if config.size is not None and config.size > self.train_size:

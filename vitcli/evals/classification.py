@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from vitcli.analysis.settled import MOVED
-from vitcli.config import RunConfig
+from vitcli.config import RunConfig, num_steps
 from vitcli.evals.evaluator import Evaluator
 from vitcli.schema import Metric
 from vitcli.sets import named, sizes, words
@@ -61,10 +61,15 @@ class Classification(Evaluator):
 
     @classmethod
     def images(cls, config: RunConfig) -> int:
-        """Returns both parts' and a look's, or twice and ten looks where the best is kept."""
+        """Returns both parts' and a look's; where the best is kept, twice and all looks."""
         train, val = sizes(config.data)
         once = (val or 0) + min(val or 0, train or val or 0)
-        return 2 * once + 10 * (val or 0) if config.train.keep == "best" else once + (val or 0)
+        if config.train.keep != "best":
+            return once + (val or 0)
+        every, looks = config.train.val_every, 10
+        if every is not None and train is not None:
+            looks = -(-num_steps(config, train) // every)
+        return 2 * once + looks * (val or 0)
 
     @classmethod
     def build(
