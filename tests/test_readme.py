@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from vitcli.report.content import SYMBOLS
+from vitcli.schema import Study
+from vitcli.study.plan import make_plan
 
 ROOT = Path(__file__).parent.parent
 LAPTOP = ROOT / "outputs" / "reference" / "laptop"
@@ -23,6 +25,15 @@ def test_a_study_s_verdicts_are_those_of_its_file(study: str) -> None:
         assert study not in STRIP
         return
     assert STRIP[study].split() == [SYMBOLS[claim["verdict"]] for claim in claims]
+
+
+@pytest.mark.parametrize("study", sorted(STRIP))
+def test_a_report_is_of_the_study_as_its_file_has_it(study: str) -> None:
+    reported, now = Study.from_plan(LAPTOP / study / "plan.json"), make_plan(study).study
+    assert reported.claims == now.claims
+    assert reported.differences == now.differences
+    assert reported.seeds == now.seeds
+    assert [cell.runs for cell in reported.cells] == [cell.runs for cell in now.cells]
 
 
 def test_files_that_readme_links_to_are_there() -> None:

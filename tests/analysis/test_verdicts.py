@@ -202,12 +202,12 @@ def test_an_end_is_judged_by_what_its_own_cells_have_learned(of: str, word: str)
 def test_a_slope_says_where_none_of_its_models_has_learned_enough() -> None:
     values = {"vit": VIT + 0.1, "resnet": VIT + SMALL[2]}  # 0.4 and 0.3, ..., at last 0.78 and 0.68
     metrics = {"pixels": {row: np.full((4, 5), 0.45) for row in values}}
-    tested = [claim(of, ["vit", "resnet"]) for of in ("slope", "high_end")]
-    slope, end = judge(results(values, *tested, metrics=metrics, declared=NULLS))
+    tested = [claim(of, ["vit", "resnet"]) for of in ("slope", "high_end", "end_slope")]
+    slope, *ends = judge(results(values, *tested, metrics=metrics, declared=NULLS))
     (note,) = [n for n in slope.notes if "learned" in n]
     assert note.startswith("None of these models has learned enough at 1000 (below raw pixels (0.4")
     assert "3000" not in note
-    assert not any("learned" in n for n in end.notes)
+    assert not any("learned" in n for end in ends for n in end.notes)
 
 
 def test_an_end_over_compute_is_of_the_cells_that_it_is_read_off_between() -> None:

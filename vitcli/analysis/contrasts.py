@@ -32,7 +32,8 @@ class Contrast:
         within: a sentence that it is no larger than some size; `level`: of one arm.
         takes: `cells` or `rows`; least and most: how many of them.
         over_x: whether its rows need an x-axis.
-        end: of its rows, where alone they are compared: 0, the first x, or -1; None: everywhere.
+        end: of its rows, where alone they are compared: 0, the first x, or -1; None: elsewhere.
+        whole: whether each x of its rows counts.
         needs: the claim's key of a second metric: `pick`, `against`, or none.
         factor: whether 2 to the power of the effect is what a person reads.
         digits: of the number.
@@ -50,6 +51,7 @@ class Contrast:
     most: int | None = 2
     over_x: bool = True
     end: int | None = None
+    whole: bool = False
     needs: str | None = None
     factor: bool = False
     digits: int = 3
@@ -130,6 +132,7 @@ CONTRASTS: dict[str, Contrast] = {
         _ALONE,
         _LEVEL,
         least=1,
+        whole=True,
         digits=4,
     ),
     "end_slope": Contrast(
@@ -178,6 +181,7 @@ CONTRASTS: dict[str, Contrast] = {
         "the variance between {all} {grows} by {size} with each doubling of the {x}",
         "the variance between {all} changes by at most {size} with each doubling of the {x}",
         most=None,
+        whole=True,
         digits=5,
         published=False,
     ),

@@ -124,8 +124,8 @@ def _judge(results: Results, claim: Claim) -> Verdict:
     pairs = [_compare(results, claim, index, ALPHA / count) for index in range(len(claim.pairs))]
     word, decisive = _word(claim, pairs, study.size(claim), len(study.seeds))
     cells = _named(study, [name for pair in claim.pairs for name in pair])
-    kind, beside = CONTRASTS[claim.of], [unsettled(results, cells)]
-    if kind.over_x and kind.end is None:
+    beside = [unsettled(results, cells)]
+    if CONTRASTS[claim.of].whole:
         beside.insert(0, nulls.unfit_columns(results, cells, metrics_of(study, claim)))
     verdict = Verdict(
         claim,
