@@ -3,7 +3,7 @@
 Made-up runs go through the code that judges real ones. Each kind of contrast is simulated with 3, 4
 and 5 seeds, equal noise and noise that differs tenfold between cells, and seeds whose cells vary
 alone or together (correlation r). Upstream validation, which picks, varies with what is measured
-(0.9). The truth lies on the size that matters, or is 0: there every verdict is wrong, and as an
+(0.9). The truth lies on the threshold, or is 0: there every verdict is wrong, and as an
 interval that misses the truth gives one, wrong verdicts are to be 5 % and coverage 95 %.
 """
 
@@ -239,7 +239,7 @@ def report(repeats: int, pilots: int) -> str:
         "",
         f"Made by `make calibrate` ({repeats:,} repeats of each entry, so "
         f"one standard error of 5 % is {100 * math.sqrt(0.05 * 0.95 / repeats):.1f} %). Made-up "
-        "runs go through the code that judges real ones; the truth lies on the size that matters, "
+        "runs go through the code that judges real ones; the truth lies on the threshold, "
         "or is 0, where every verdict is wrong. Nominal: 5 % wrong, 95 % covered. Entries: wrong / "
         "covered in %, the worst of r = 0, 0.5, 0.9 (correlation of a seed's cells).",
         "",

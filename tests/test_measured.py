@@ -28,7 +28,7 @@ def test_names_of_data_are_filled_in() -> None:
     study = make_plan("pos-emb", ["evals.downstream=letters"]).study
     assert study.metric == "fewshot/letters/5shot"
     assert study.of_metric(study.metric).label == (
-        "5-shot linear top-1 on letters that upstream has not"
+        "5-shot linear top-1 on letters not used in pre-training"
     )
     tuned = make_plan("resolution", ["scale=paper"]).study
     assert tuned.of_metric(tuned.metric).label == "top-1 on imagenet after fine-tuning"

@@ -67,7 +67,7 @@ def evaluate(
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
-    """Evaluate a checkpoint. A run on its own data, unless told otherwise."""
+    """Evaluate a checkpoint. A run is evaluated on its own data, unless told otherwise."""
     from vitcli.evaluate import evaluate as evaluate_source
 
     folder, result = evaluate_source(source, overrides or [])
@@ -89,7 +89,7 @@ def ablate(
 ) -> None:
     """Run a study: plan it, train what is missing, report.
 
-    Settings follow the study's name, such as scale=gpu or hydra/launcher=slurm.
+    Settings follow the study's name, such as seeds=3, scale=gpu or hydra/launcher=slurm.
 
     notify=URL or notify=COMMAND is told of the end, a failed or a lost run: the URL by a POST of
     JSON (study, event, text, counts), the command by a text as its last argument.
@@ -149,7 +149,7 @@ def plan(
 ) -> None:
     """Show what a study costs, and how many seeds its claims need. Runs nothing.
 
-    flops_per_second=1.5e14 estimates for a machine of that speed.
+    flops_per_second=1.5e14 estimates times for a machine of that speed.
     """
     if not study:
         which_study("plan", config_dir)

@@ -49,7 +49,7 @@ def logs(
     cell: Annotated[str, typer.Argument(help="A cell (none-stem), as `vitcli status` names it.")],
     outputs: Outputs = Path("outputs"),
 ) -> None:
-    """Print what a cell's jobs wrote. Of a failed run without a log, its traceback."""
+    """Print what a cell's jobs wrote. If a failed run has no log, prints its traceback."""
     from vitcli.choices import nearest
     from vitcli.study.board import rows
     from vitcli.study.plan import newest, read_plan

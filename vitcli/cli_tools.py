@@ -34,7 +34,7 @@ def show_data(
         "sheet.png"
     ),
 ) -> None:
-    """Write a contact sheet: images as the model sees them, augmented, then for validation."""
+    """Write a contact sheet: images as the model sees them, augmented, then as in validation."""
     from vitcli.data.inspect import show
 
     if out.suffix.lower() != ".png":

@@ -30,5 +30,5 @@ def _claim_now(claim: Mapping[str, Any]) -> dict[str, Any]:
     elif test == "equivalent":
         found["within"] = found.pop("margin", None)
     elif test is not None:
-        raise ValueError(f"claims.test={test}: write at_least or within, the size that matters")
+        raise ValueError(f"claims.test={test}: write at_least or within, the threshold")
     return found

@@ -130,7 +130,7 @@ def _listed(given: Any) -> Any:
 class Claim:
     """A statement of the paper, and the contrast that it is tested by.
 
-    With `at_least`, each pair's contrast is to be above 0 by the size that matters (0: by any);
+    With `at_least`, each pair's contrast is to be above 0 by the threshold (0: by any);
     with `within`, no farther from 0 than that. The sizes are by scale, in units of the contrast.
     """
 
@@ -232,7 +232,7 @@ class Study:
         return self.metrics.get(name) or Metric(name)
 
     def size(self, claim: Claim) -> float:
-        """Returns the size that matters of the claim, at the study's scale."""
+        """Returns the threshold of the claim, at the study's scale."""
         sizes = claim.within if claim.at_least is None else claim.at_least
         assert sizes is not None  # checked when planning
         return sizes[self.scale]

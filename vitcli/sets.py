@@ -10,7 +10,7 @@ from vitcli.config import DataConfig
 _WORDS = {
     "glyphs": "generated images of printed letters",
     "digits": "handwritten digits",
-    "letters": "letters that upstream has not",
+    "letters": "letters not used in pre-training",
 }
 # Training and validation images of sets that have a number of their own.
 _SIZES = {

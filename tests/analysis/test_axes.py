@@ -62,21 +62,15 @@ def test_contrasts_over_flops_are_of_the_frontier() -> None:
 
 
 @pytest.mark.parametrize(
-    ("picks", "left", "level"),
-    [
-        (DIP, "4.25e+11", ""),
-        (DIP[::-1], "2.25e+11, 4.25e+11, 2.55e+12", ": so the row is level"),
-        (np.sort(DIP), None, ""),
-    ],
+    ("picks", "left"),
+    [(DIP, "4.25e+11"), (DIP[::-1], "2.25e+11, 4.25e+11, 2.55e+12"), (np.sort(DIP), None)],
 )
-def test_what_is_not_the_best_at_its_compute_is_said(
-    picks: np.ndarray, left: str | None, level: str
-) -> None:
+def test_what_is_not_the_best_at_its_compute_is_said(picks: np.ndarray, left: str | None) -> None:
     more = {"metrics": {"val/top1": {"vit": picks + NOISE}}, "places": FLOPS}
     tested = claim("slope", ["vit"], at_least=0.003)
     (verdict,) = judge(results({"vit": DIP + NOISE}, tested, x="train_flops", **more))
-    said = f"VIT is taken without {left}, as what costs less validates better upstream{level}."
-    assert [n for n in verdict.notes if "without" in n] == ([] if left is None else [said])
+    said = f"Left out of VIT: {left}, as a cheaper model has a better upstream validation."
+    assert [n for n in verdict.notes if "Left out" in n] == ([] if left is None else [said])
 
 
 def test_a_row_that_ends_level_has_a_last_slope_of_0() -> None:
@@ -93,8 +87,8 @@ def test_a_row_that_ends_level_has_a_last_slope_of_0() -> None:
     assert verdict.decisive.effect == 0
     assert verdict.word == "negligible"
     assert verdict.reason == (
-        "Last slope of VIT is 0, as what costs more validates no better upstream: the best model "
-        "is the same however much compute there is."
+        "Last slope of VIT is 0, as no model that costs more has a better upstream validation: the "
+        "best model is the same however much compute there is."
     )
 
 

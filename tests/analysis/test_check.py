@@ -60,7 +60,7 @@ def test_what_a_claim_may_be(of: str, changes: dict[str, Any]) -> None:
     ("changes", "message"),
     [
         ({"of": "slop"}, "of=slop: choose from difference, .*; did you mean 'slope'"),
-        ({"at_least": None}, "give one of at_least and within: the size that matters, by scale"),
+        ({"at_least": None}, "give one of at_least and within: the threshold, by scale"),
         ({"within": {"laptop": 0.1}}, "give one of at_least and within"),
         ({"at_least": {"gpu": 0.1}}, "at_least={'gpu': 0.1}: no size for scale=laptop"),
         (
@@ -69,11 +69,11 @@ def test_what_a_claim_may_be(of: str, changes: dict[str, Any]) -> None:
         ),
         (
             {"at_least": {"laptop": -0.1}},
-            "at_least.laptop=-0.1: the size that matters must",
+            "at_least.laptop=-0.1: the threshold must",
         ),
         (
             {"at_least": None, "within": {"laptop": 0.0}},
-            "within.laptop=0: the size that matters must be above 0",
+            "within.laptop=0: the threshold must be above 0",
         ),
         ({"pairs": []}, r"pairs=\[\]: give at least one"),
         ({"pairs": [["vit", "bti"]]}, "no row bti; did you mean 'bit'"),

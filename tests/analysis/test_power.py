@@ -65,19 +65,23 @@ FLAT = {"A": (0.6 + NOISE).tolist(), "B": (0.6 - NOISE).tolist()}
 def test_what_is_undecided_says_how_many_seeds_it_needs() -> None:
     (verdict,) = judge(single(FLAT, claim("difference", ["A-c0", "B-c0"], within=0.02)))
     said = needs(verdict)
-    assert said.startswith("if there is no difference, 5 seeds show it in ")
-    assert " seeds in 80 %, as long as the standard deviation (0.0274 so far) is 0.0" in said
+    assert said.startswith("if the true difference is 0, 5 seeds reproduce the claim in ")
+    assert " seeds in 80 %, if the standard deviation (0.0274 so far) is at most 0.0" in said
     (line,) = lines(single(FLAT, claim("difference", ["A-c0", "B-c0"], at_least=0.02)))
-    assert line.startswith("c: if the true effect is 0.040, 5 seeds show it in ")
-    assert "as it looks so far" not in line
+    assert line.startswith("c: if the true effect is 0.040, 5 seeds reproduce the claim in ")
+    assert "measured so far" not in line
 
 
 def test_what_looks_small_but_not_none_says_what_it_would_take() -> None:
     """That no difference would be found by now tells nothing, where the interval is without 0."""
     seeds = {"A": [0.624, 0.612, 0.6176, 0.6136, 0.6178], "B": [0.6] * 5}
     (line,) = lines(single(seeds, claim("difference", ["A-c0", "B-c0"], within=0.02)))
-    assert re.search(r"^c: if there is no difference, 5 seeds show it in 9\d % of repeats; ", line)
-    (fewer,) = re.findall(r"; if it is as small as it looks so far, (\d+) seeds show it in", line)
+    assert re.search(
+        r"^c: if the true difference is 0, 5 seeds reproduce the claim in 9\d % of", line
+    )
+    (fewer,) = re.findall(
+        r"; if the true difference is the one measured so far, 80 % takes (\d+) seeds$", line
+    )
     assert int(fewer) > 10
 
 
@@ -93,8 +97,8 @@ def test_what_looks_large_says_what_it_would_take_if_it_is() -> None:
     noise = np.array([0.08, -0.07, 0.0])
     large = {"A": (0.9 + noise).tolist(), "B": (0.6 - noise).tolist()}
     (line,) = lines(single(large, claim("difference", ["A-c0", "B-c0"], at_least=0.02)))
-    assert "if the true effect is 0.040, 3 seeds show it in" in line
-    assert line.endswith("if it is as large as it looks so far, 8 seeds show it in 80 %")
+    assert "if the true effect is 0.040, 3 seeds reproduce the claim in" in line
+    assert line.endswith("if the true effect is the one measured so far, 80 % takes 8 seeds")
 
 
 def test_pairs_are_taken_of_the_seeds_that_all_of_them_have() -> None:
@@ -118,7 +122,7 @@ def test_a_choice_in_doubt_is_said() -> None:
         values = {k: means + rng.normal(0, 0.02, (5, 3)) for k in ("gap", "token")}
         tested = claim("best", ["gap", "token"], **options)
         (line,) = lines(results(values, tested, metrics={"val/top1": values}))
-        assert "5 seeds show it in" in line
+        assert "5 seeds reproduce the claim in" in line
         assert line.endswith("if it is clear by then which cells are the best") == said
 
 
@@ -140,4 +144,4 @@ def test_without_finished_runs_there_is_no_line() -> None:
 def test_a_hopeless_claim_is_said_to_be() -> None:
     noisy = {"A": [0.1, 0.9, 0.4], "B": [0.8, 0.2, 0.5]}
     (line,) = lines(single(noisy, claim("difference", ["A-c0", "B-c0"], within=0.001)))
-    assert line.endswith(" % of repeats, and 80 % takes more than 200 seeds")
+    assert line.endswith(" % of repeated studies, and 80 % takes more than 200 seeds")

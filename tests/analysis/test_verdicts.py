@@ -85,7 +85,7 @@ def test_a_claim_hangs_on_its_weakest_pair() -> None:
     verdict = only(values, claim("difference", ["A-c0", "B-c0"], ["A-c0", "C-c0"], within=0.02))
     assert verdict.word == "reproduced"
     assert verdict.decisive.arms == ("A", "C")
-    assert "(2 pairs; this one decides)" in verdict.reason
+    assert "(of 2 pairs, the verdict rests on this one)" in verdict.reason
     assert verdict.tested == (
         "m: the first and the second differ by at most 0.020, in each of 2 pairs."
     )

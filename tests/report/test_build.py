@@ -223,9 +223,12 @@ def test_what_is_0_by_construction_has_no_interval_and_no_p() -> None:
     picks = {"val/top1": {"A": falling}}
     found = results({"A": falling}, tested, x="train_flops", metrics=picks)
     (line,) = content.lines(found, judge(found))
-    assert line.sentence == "Slope of A is 0, as what costs more validates no better upstream"
+    assert (
+        line.sentence
+        == "Slope of A is 0, as no model that costs more has a better upstream validation"
+    )
     assert line.beside == "claimed: above +0.0100"
-    assert [line.numbers[key] for key in ("interval", "p for", "p against")] == [EMPTY] * 3
+    assert [line.numbers[key] for key in ("95 % interval", "p for", "p against")] == [EMPTY] * 3
 
 
 @pytest.mark.parametrize("shift", [0.0, 1.0])

@@ -1,4 +1,4 @@
-"""The forest plot: all pairs in sizes that matter, with verdict, interval and the paper's own."""
+"""The forest plot: all pairs in thresholds, with verdict, interval and the paper's own."""
 
 from __future__ import annotations
 

@@ -114,12 +114,12 @@ def _check(study: Study, claim: Claim) -> None:
     kind = CONTRASTS[claim.of]
     sizes = claim.within if claim.at_least is None else claim.at_least
     if (claim.at_least is None) == (claim.within is None) or sizes is None:
-        raise ValueError("give one of at_least and within: the size that matters, by scale")
+        raise ValueError("give one of at_least and within: the threshold, by scale")
     key = "at_least" if claim.at_least is not None else "within"
     for scale, size in sizes.items():
         choose(key, scale, SCALES)
         if not size > 0 and (claim.within is not None or size != 0):
-            raise ValueError(f"{key}.{scale}={size:g}: the size that matters must be above 0")
+            raise ValueError(f"{key}.{scale}={size:g}: the threshold must be above 0")
     if study.scale not in sizes:
         raise ValueError(f"{key}={sizes}: no size for scale={study.scale}")
     known = [cell.id for cell in study.cells] if kind.takes == "cells" else list(study.rows)

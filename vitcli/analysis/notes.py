@@ -45,10 +45,9 @@ def _left_out(
         kept = frontier(arm.picks.mean(axis=0))
         worse = [results.study.columns[of[i].column].label for i in range(len(of)) if i not in kept]
         if worse:
-            level = ": so the row is level" if kept == [0] else ""
             yield (
-                f"{results.study.rows[name].label} is taken without {', '.join(worse)}, as what "
-                f"costs less validates better upstream{level}."
+                f"Left out of {results.study.rows[name].label}: {', '.join(worse)}, as a cheaper "
+                "model has a better upstream validation."
             )
 
 

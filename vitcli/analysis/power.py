@@ -1,6 +1,6 @@
 """How likely a claim is to be reproduced with so many seeds, if what it says is true.
 
-For the size that matters: a true effect of twice the size for `at_least`, of 0 for `within`. The
+For the threshold: a true effect of twice the size for `at_least`, of 0 for `within`. The
 truth is then one size away from where the verdict turns. Jointly over a claim's pairs, with their
 correlation. The spread is that of the runs so far, and as a few seeds leave it uncertain, so is
 the power: what is said is its mean over the spreads that those runs allow.
@@ -55,8 +55,10 @@ def needs(verdict: Verdict) -> str:
         return joint_power(pilot, size, greater, seeds, verdict.level, lost, sure)
 
     truth = "factor" if kind.factor else "effect"
-    truth = f"the true {truth} is {kind.size(2 * size)}" if greater else "there is no difference"
-    have = f"if {truth}, {n} seeds show it in {100 * power(n):.0f} % of repeats"
+    truth = f"the true {truth} is {kind.size(2 * size)}" if greater else "the true difference is 0"
+    have = (
+        f"if {truth}, {n} seeds reproduce the claim in {100 * power(n):.0f} % of repeated studies"
+    )
     seeds = fewest_seeds(pilot, size, greater, verdict.level, lost)
     if seeds is not None and seeds <= n:
         told = have
@@ -66,14 +68,15 @@ def needs(verdict: Verdict) -> str:
         sd = float(pilot.std(axis=0, ddof=1).max())
         most = sd * _largest(lambda scale: power(seeds, scale))
         told = (
-            f"{have}, and {seeds} seeds in 80 %, as long as the standard deviation ({sd:.3g} so "
-            f"far) is {most:.3g} at most"
+            f"{have}, and {seeds} seeds in 80 %, if the standard deviation ({sd:.3g} so far) is at "
+            f"most {most:.3g}"
         )
     seen = pilot.mean(axis=0)
     if (seen > size).all() if greater else (np.abs(seen) < size).all():
         found = fewest_seeds(pilot, size, greater, verdict.level, lost, seen)
-        looks = "as large as it looks so far" if greater else "as small as it looks so far"
-        told += f"; if it is {looks}, {found} seeds show it in 80 %" if found is not None else ""
+        what = "effect" if greater else "difference"
+        if found is not None:
+            told += f"; if the true {what} is the one measured so far, 80 % takes {found} seeds"
     if any(estimate.in_doubt for estimate in estimates):
         told += "; all this if it is clear by then which cells are the best"
     return told

@@ -1,4 +1,4 @@
-"""Judges a study's claims: where an interval lies, against the size that matters.
+"""Judges a study's claims: where an interval lies, against the threshold.
 
 A claim is a statement about each of its pairs. With k claims in a study every pair's interval is of
 level 1 - 0.05 / k, so that in 95 % of studies no verdict is wrong. A claim is
@@ -75,7 +75,7 @@ class Verdict:
 
     Attributes:
         word: one of `WORDS`.
-        size: what matters, in units of the contrast.
+        size: the threshold, in units of the contrast.
         level: of the intervals.
         tested: the sentence that was tested, to be read beside the claim's own statement.
         reason: why this word, in a sentence or two.
@@ -106,6 +106,25 @@ class Verdict:
     def p_against(self) -> float:
         """Returns the adjusted p against the claim: the smallest of its pairs."""
         return min(pair.p_against for pair in self.pairs)
+
+    @property
+    def speaks_against(self) -> bool:
+        """Returns whether what is said is how far the runs speak against the claim, not for it."""
+        interval = self.decisive.interval
+        below = (
+            self.claim.at_least is not None and interval is not None and interval[1] <= self.size
+        )
+        return self.word in ("contradicted", "negligible") or (self.word == "undecided" and below)
+
+    @property
+    def shown_level(self) -> float:
+        """Returns the level of the intervals that are shown: of what is said of the claim."""
+        many = len(self.pairs) if self.speaks_against else 1
+        return 1 - (1 - self.level) / many
+
+    def shown(self, pair: Pair) -> Interval | None:
+        """Returns the interval of a pair at that level."""
+        return pair.wide if self.speaks_against else pair.interval
 
     @property
     def blocked(self) -> bool:
@@ -241,13 +260,12 @@ def says(verdict: Verdict, pair: Pair, x: str) -> tuple[str, str]:
     assert estimate is not None
     if estimate.level:
         name = pair.name[:1].upper() + pair.name[1:]
-        return f"{name} is 0, as what costs more validates no better upstream", ""
+        return f"{name} is 0, as no model that costs more has a better upstream validation", ""
     above, size = estimate.effect >= 0, kind.size(estimate.effect)
     if isinstance(beyond := estimate.candidates[0], Beyond):
         size = f"{'over' if beyond.above == above else 'at most'} {size}"
     text = kind.text(kind.says, pair.arms, x, size, above)
-    found = pair.wide if pair is verdict.decisive and _speaks_against(verdict) else pair.interval
-    low, high = found or (-math.inf, math.inf)
+    low, high = verdict.shown(pair) or (-math.inf, math.inf)
     if kind.factor and not above:  # the sentence is of the other arm's factor
         low, high = -high, -low
     shown = kind.between(low, high)
@@ -257,24 +275,18 @@ def says(verdict: Verdict, pair: Pair, x: str) -> tuple[str, str]:
     return text[:1].upper() + text[1:], shown
 
 
-def _speaks_against(verdict: Verdict) -> bool:
-    """Returns whether what is said is how far the runs speak against the claim, not for it."""
-    claim, interval = verdict.claim, verdict.decisive.interval
-    below = claim.at_least is not None and interval is not None and interval[1] <= verdict.size
-    return verdict.word in ("contradicted", "negligible") or (verdict.word == "undecided" and below)
-
-
 def _reason(verdict: Verdict, x: str) -> str:
     pair, many = verdict.decisive, len(verdict.pairs)
     if pair.problem is not None:
         return f"{pair.name}: {pair.problem}."
     where = _where(verdict, "reproduced" if verdict.blocked else verdict.word, x)
-    level = 100 * (1 - (1 - verdict.level) / (many if _speaks_against(verdict) else 1))
     text, between = says(verdict, pair, x)
     if not between:
         return f"{text}: the best model is the same however much compute there is."
-    which = f" ({many} pairs; this one decides)" if many > 1 else ""
-    text = f"{text}: {level:.4g} % interval {between} over {pair.n} seeds, {where}{which}."
+    text = (
+        f"{text}: {100 * verdict.shown_level:.4g} % interval {between} over {pair.n} seeds, {where}"
+    )
+    text += f" (of {many} pairs, the verdict rests on this one)." if many > 1 else "."
     if verdict.blocked:
         text += f" Not called reproduced, since {pair.blocked} failed."
     return text
@@ -290,7 +302,7 @@ def _where(verdict: Verdict, word: str, x: str) -> str:
         return f"beyond {size}" if least is None else f"on the other side, beyond {size}"
     if word == "negligible":
         return f"within {size}, too small to matter"
-    if least is None or _speaks_against(verdict):
+    if least is None or verdict.speaks_against:
         return f"which leaves open whether it is within {size}"
     if kind.factor and (pair.effect or 0.0) < 0:  # what was said is the other arm's factor
         more = f"more than {kind.size(verdict.size)}"

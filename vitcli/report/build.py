@@ -206,7 +206,7 @@ def _draw(
         "losses": lambda: losses.draw(results, logs),
     }
     if sized := [verdict for verdict in verdicts if verdict.size]:
-        captions["forest"] = "Effects of all claims against the sizes that matter"
+        captions["forest"] = "Effects of all claims, divided by their thresholds"
     if logs:
         captions["losses"] = f"Training losses of all runs of {rows}"
     return captions, {stem: style.save(draws[stem], formats[stem]) for stem in captions}

@@ -130,9 +130,11 @@ def _numbers(verdict: Verdict, pair: Pair, turned: bool = False) -> dict[str, st
     paper = -pair.paper if turned and pair.paper is not None else pair.paper
     judged = pair.problem is None
     tested = judged and not (estimate and estimate.level)
+    interval = verdict.shown(pair)
+    between = kind.between(*interval) if tested and interval else EMPTY
     return {
         "effect": f"beyond {effect}" if estimate and estimate.limit is not None else effect,
-        "interval": kind.between(*pair.interval) if tested and pair.interval else EMPTY,
+        f"{100 * verdict.shown_level:.4g} % interval": between,
         "claimed": claimed,
         "p for": format_p(pair.p_for) if tested else EMPTY,
         "p against": format_p(pair.p_against) if tested else EMPTY,
@@ -154,19 +156,22 @@ def _how(verdicts: list[Verdict]) -> str:
         return ""
     k = len(verdicts)
     return (
-        "Effects are means over seeds; slopes are changes per doubling of x. Intervals are by "
-        f"Student's t, of level {100 * verdicts[0].level:.4g} % (1 - {ALPHA:g} / {k} claims), so "
-        "that in 95 % of such studies no verdict is wrong. The intervals of one pair of each "
-        "claim, chosen beforehand, contain the true values as often; those of all pairs, where a "
-        "claim has several, less often. Reproduced: the interval lies where the claim says, above "
-        "the size that matters, or within it, in all of its pairs. Contradicted: it lies on the "
-        f"other side in one of them (looked for among all, so at a level of 1 - {ALPHA:g} / {k} / "
-        "pairs). Negligible: it lies within the size. Undecided: none of these. "
-        "Not judged: runs are missing, or the better arm transfers no better than what there is "
-        "without pre-training. p for and p against are adjusted in the same way: p for is below "
-        "0.05 exactly where a claim is called reproduced, p against where contradicted or "
-        "negligible. "
-        "A claim with a failed seed in its cells is not called reproduced."
+        "Effects are means over seeds; slopes are changes per doubling of x. Each claim has a "
+        "threshold, the size of an effect that would matter, which was chosen before anything was "
+        f"trained. Intervals are Student's t, of level {100 * verdicts[0].level:.4g} % "
+        f"(1 - {ALPHA:g} / {k} claims), so that in 95 % of such studies no verdict is wrong. The "
+        "intervals of one pair of each claim, chosen beforehand, contain the true values as "
+        "often; those of all pairs, where a claim has several, less often. Reproduced: the "
+        "intervals of all pairs lie above the threshold or, for a claim of little difference, "
+        "within plus and minus the threshold. Contradicted: the whole interval of a pair lies "
+        "below minus the threshold or, for a claim of little difference, outside plus and minus "
+        "the threshold. Negligible: the claim says better, and the interval of a pair lies within "
+        "plus and minus the threshold, or the best model is the same at every compute. For these "
+        f"two all pairs are searched, so their intervals are of level 1 - {ALPHA:g} / {k} / pairs. "
+        "Undecided: none of these. Not judged: runs are missing, or the better arm is no better "
+        "than a baseline without pre-training. The two p are adjusted in the same way: p for is "
+        "below 0.05 exactly where a claim is called reproduced, p against where contradicted or "
+        "negligible. A claim with a failed seed in its cells is not called reproduced."
     )
 
 

@@ -1,6 +1,6 @@
 """All pairs of a study's claims at a glance: effect, interval, the paper's own, and what matters.
 
-Contrasts have different units, so each effect is divided by the size that matters for its claim:
+Contrasts have different units, so each effect is divided by the threshold for its claim:
 beyond 1 it matters, the grey band is too small to. A claim of any amount has no such unit.
 """
 
@@ -39,8 +39,8 @@ def draw(verdicts: Sequence[Verdict]) -> Figure:
             y += 1
             names.append((y, short(pair.name, 64)))
             colour = OF_WORD[verdict.word if pair.problem is None else "not judged"]
-            if pair.interval is not None and pair.effect is not None:
-                low, high = (min(max(v / verdict.size, -reach), reach) for v in pair.interval)
+            if (interval := verdict.shown(pair)) is not None and pair.effect is not None:
+                low, high = (min(max(v / verdict.size, -reach), reach) for v in interval)
                 ax.plot([low, high], [y, y], color=colour, linewidth=2, solid_capstyle="butt")
             if pair.effect is not None:
                 filled = colour if pair.interval else "none"
@@ -56,20 +56,20 @@ def draw(verdicts: Sequence[Verdict]) -> Figure:
     ax.set_xticks([-t for t in reversed(ticks)] + [0, *ticks], minor=False)
     ax.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
     ax.set_xticks([], minor=True)
-    ax.set_xlabel("effect, in sizes that matter")
+    ax.set_xlabel("effect, divided by its threshold")
     note(
         ax,
         "point: effect   line: interval   diamond: the paper's own effect\n"
-        "grey band: too small to matter   hollow: not judged",
+        "grey band: smaller than the threshold   hollow: not judged",
     )
     return figure
 
 
 def _reach(verdicts: Sequence[Verdict]) -> float:
-    """Returns where the axis ends, in sizes that matter."""
+    """Returns where the axis ends, in thresholds."""
     found = [3.0]
     for verdict in verdicts:
         for pair in verdict.pairs:
-            ends = [*(pair.interval or ()), pair.effect or 0.0, pair.paper or 0.0]
+            ends = [*(verdict.shown(pair) or ()), pair.effect or 0.0, pair.paper or 0.0]
             found += [abs(end) / verdict.size for end in ends if math.isfinite(end)]
     return min(1.2 * max(found), 600.0)
