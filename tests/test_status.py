@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,8 @@ import made_up
 import pytest
 from helpers import Ended, wait_for
 
-from vitcli.files import read_json, write_json, write_text
+from vitcli import status
+from vitcli.files import read_json, write_json, write_record, write_text
 from vitcli.status import Busy, Status, only_one, read_status
 
 
@@ -103,6 +105,29 @@ def test_a_folder_has_one_owner_until_it_lets_go(tmp_path: Path) -> None:
         pass
     with only_one(tmp_path):
         pass
+
+
+@pytest.mark.parametrize("lives", [True, False])
+def test_a_lock_of_this_machine_alone_keeps_no_other_machine_out(
+    lives: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As on some network drives: there the other one's beat counts."""
+    monkeypatch.setattr(status, "BEAT_SECONDS", 0.05)
+    monkeypatch.setattr(status, "_LOST_AFTER_SECONDS", 0.5)
+
+    def beat() -> None:
+        now = {"state": "running", "host": "other-node", "pid": 7, "beat": time.time()}
+        write_record(tmp_path / "status.json", now)
+
+    beat()
+    if lives:
+        threading.Timer(0.2, beat).start()
+        with pytest.raises(Busy, match="is being trained by process 7 of other-node"):
+            only_one(tmp_path).__enter__()
+    else:
+        with only_one(tmp_path):
+            assert read_status(tmp_path)["state"] == "lost"
+    assert "was killed a moment ago: waiting" in caplog.text
 
 
 def test_files_are_replaced_whole(tmp_path: Path) -> None:

@@ -7,16 +7,19 @@ import json
 import os
 import re
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from helpers import Ended, but_depth, killed_after_its_result, start, wait_for
 
-from vitcli.status import read_status, state_paths
+from vitcli.files import write_record
+from vitcli.status import Status, read_status, state_paths
 from vitcli.study import slurm
 from vitcli.study.board import states
-from vitcli.study.plan import newest
+from vitcli.study.launch import launch, missing
+from vitcli.study.plan import freeze, make_plan, newest
 
 
 def test_a_user_s_study_runs_reports_and_answers_from_files(
@@ -117,11 +120,66 @@ def test_a_broken_study_goes_on_to_the_same_table(
         found = [read_status(folder)["state"] for folder in runs.iterdir()]
         assert "interrupted" in found
         assert set(found) <= {"interrupted", "planned", "done"}
-    if how == "worker":  # the rest was run all the same
-        assert process.returncode == 1
-        assert "its process was killed" in errors
-        assert len(list(runs.glob("*/result.json"))) >= 2
+    if how == "worker":  # it took those beside it along, and all of them went on
+        assert process.returncode == 0, errors
+        assert len(list(runs.glob("*/result.json"))) == 4
     assert finish("broken") == unbroken
+
+
+def test_of_runs_that_died_together_only_the_one_that_dies_alone_has_failed(
+    own: Callable[..., Path], tiny: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A killed worker of joblib's takes all others along."""
+    plan = make_plan("own-depth", but_depth(tiny), own())
+    freeze(plan)
+    culprit, *_ = missing(plan)
+    rounds, outputs = list[list[str]](), plan.outputs
+
+    def multirun(plan: object, runs: list[str], *_: object) -> None:
+        rounds.append(runs)
+        for run in runs:
+            folder = outputs / "runs" / run
+            if len(runs) > 1 or run == culprit:
+                Status(folder).update(state="running", pid=2**22 + 1)  # and no lock: lost
+            else:
+                (folder / "result.json").write_text("{}")
+
+    monkeypatch.setattr("vitcli.study.launch._multirun", multirun)
+    assert launch(plan)
+    assert sorted(map(len, rounds)) == [1, 1, 1, 1, 4]
+    assert missing(plan) == [culprit]
+    status = read_status(plan.outputs / "runs" / culprit)
+    assert (status["state"], status["error"]) == ("failed", "its process was killed")
+
+
+@pytest.mark.parametrize(
+    ("state", "account", "age", "said"),
+    [
+        ("done", "COMPLETED", 0.0, None),  # its result is on its way over a network drive
+        ("lost", "RUNNING", 0.0, None),  # accounts lag
+        ("done", "COMPLETED", 100.0, "its process was killed (job 13_0, COMPLETED"),
+        ("running", "RUNNING", 100.0, None),
+        ("queued", "OUT_OF_MEMORY", 0.0, "its process was killed (job 13_0, OUT_OF_MEMORY"),
+        ("queued", "CANCELLED by 0", 0.0, "its job was cancelled"),
+    ],
+)
+def test_a_job_that_left_the_queue_is_judged_when_its_files_can_have_come(
+    state: str,
+    account: str,
+    age: float,
+    said: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(slurm, "_ended", lambda job: account)
+    job = {"id": "13_0", "submitted": 1.0, "tries": 1, "log": "x", "left": time.time() - age}
+    write_record(tmp_path / "job.json", job)
+    beat = {"state": "running" if state == "lost" else state, "host": "other", "pid": 1}
+    write_record(tmp_path / "status.json", beat | {"beat": time.time() - 600 * (state == "lost")})
+    assert not slurm._is_due(tmp_path, {})
+    status = read_status(tmp_path)
+    assert status["state"] == (state if said is None else "failed")
+    assert said is None or status["error"].startswith(said)
 
 
 @pytest.mark.parametrize(

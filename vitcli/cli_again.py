@@ -63,7 +63,10 @@ def _study_again(what: str, outputs: Path) -> list[str]:
         say(f"stopped; the same command resumes it ({len(missing(plan))} runs left)")
         raise typer.Exit(130)
     if left := missing(plan):
-        raise RuntimeError(f"{len(left)} runs failed: `vitcli status {plan.folder.name}` says why")
+        raise RuntimeError(
+            f"{len(left)} runs failed: `vitcli status {plan.folder.name} --outputs "
+            f"{plan.outputs}` says why"
+        )
     words = [_say(compared(runs_dir / run, plan.outputs / "runs" / run)) for run in plan.configs]
     counts = ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words))
     print(f"{len(words)} runs: {counts}")

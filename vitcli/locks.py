@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,7 +45,22 @@ def held(path: Path) -> Iterator[bool]:
         except NoLocks as error:
             _warn(str(error))
             locked = False
-        yield locked
+        _held.add(file)
+        try:
+            yield locked
+        finally:
+            _held.discard(file)
+
+
+def _let_go() -> None:
+    """Closes in a forked child what its parent holds: the lock ends with the parent."""
+    for file in _held:
+        file.close()
+
+
+_held: set[Any] = set()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
 
 
 def is_held(path: Path) -> bool:

@@ -266,7 +266,8 @@ def _told(status: Status, folder: Path) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, SystemExit):
-        status.update(state="interrupted")
+        ended = (folder / "result.json").exists()  # while its tracker was waited for
+        status.update(state="done" if ended else "interrupted")
         raise
     except RunFailed:  # there is no folder to say it in
         raise

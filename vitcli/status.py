@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import threading
@@ -14,11 +15,20 @@ from typing import Any
 from vitcli.files import is_number, read_record, sweep, write_record
 from vitcli.locks import NoLocks, Taken, held, is_held
 
+_log = logging.getLogger(__name__)
 BEAT_SECONDS = 2.0
 _LOST_AFTER_SECONDS = 60.0  # without a beat, of another machine's process
 # What else is read of a status: texts, and numbers with their least.
 _TEXTS = ("host", "error", "note")
-_NUMBERS = {"pid": 0, "beat": 0, "step": 0, "num_steps": 1, "train_seconds": 0, "images_per_s": 0}
+_NUMBERS = {
+    "pid": 0,
+    "parent": 0,
+    "beat": 0,
+    "step": 0,
+    "num_steps": 1,
+    "train_seconds": 0,
+    "images_per_s": 0,
+}
 
 
 class Status:
@@ -33,7 +43,11 @@ class Status:
 
     def __init__(self, folder: Path, silent: bool = False) -> None:
         self._path, self.writes = folder / "status.json", not silent
-        self._fields: dict[str, Any] = {"host": socket.gethostname(), "pid": os.getpid()}
+        self._fields: dict[str, Any] = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "parent": os.getppid(),
+        }
         if earlier := read_status(folder).get("train_seconds"):
             self._fields["train_seconds"] = earlier
         self._done = threading.Event()
@@ -106,7 +120,7 @@ class Busy(RuntimeError):
 def only_one(folder: Path) -> Iterator[None]:
     """Holds the run's folder. Raises Busy if another process of this machine does.
 
-    Where there are no locks, a run that beats is taken.
+    Where there are no locks, or the lock may hold on one machine alone, a run that beats is taken.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
@@ -114,9 +128,28 @@ def only_one(folder: Path) -> Iterator[None]:
             locked = stack.enter_context(held(folder / ".lock"))
         except Taken:
             raise Busy(f"{folder.name} is {by_whom(read_status(folder))}") from None
-        if not locked and (status := read_status(folder))["state"] == "running":
-            raise Busy(f"{folder.name} is {by_whom(status)}, or was killed within the last minute")
+        _outwait(folder, locked)
         yield
+
+
+def _outwait(folder: Path, locked: bool) -> None:
+    """Returns when no process beats that our lock does not keep out. Raises Busy if one does.
+
+    That is any process where there are no locks; else one of another machine, as a lock may hold
+    on one machine alone. A process that was killed leaves a last beat, which is waited out.
+    """
+    first, until = read_status(folder), time.monotonic() + _LOST_AFTER_SECONDS
+    here = first.get("host") == socket.gethostname()
+    if first["state"] != "running" or (locked and here):
+        return
+    _log.warning("%s is %s, or was killed a moment ago: waiting", folder.name, by_whom(first))
+    while time.monotonic() < until:
+        time.sleep(BEAT_SECONDS)
+        status = read_status(folder)
+        if status["state"] != "running":
+            return
+        if status["beat"] != first["beat"]:
+            raise Busy(f"{folder.name} is {by_whom(status)}")
 
 
 def settle(folder: Path) -> None:

@@ -131,13 +131,14 @@ class Trainer:
                         print(json.dumps(record), file=log, flush=True)
                     observe(record)
                     since, first = time.perf_counter(), self.step
-                if stopped or ended or (marked and self.world.agree(self._due)):
+                asks = marked or self.world.size == 1  # several agree only now and then
+                if stopped or ended or (asks and self.world.agree(self._due)):
                     self._save()
                 if stopped:
                     raise Interrupted(f"stopped after step {self.step} of {self.num_steps}")
 
     def _due(self) -> bool:
-        """Returns whether the state is to be saved where its loss is logged."""
+        """Returns whether the state is to be saved at this step."""
         since = time.monotonic() - self._saved_at
         wished = self.step % self.config.checkpoint.every == 0
         late = since >= 60 * self.config.checkpoint.minutes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from filelock import FileLock, Timeout
 from torchvision.datasets import MNIST
 
 _log = logging.getLogger(__name__)
+_PATIENCE_SECONDS = 60.0
 
 
 def fetch(reader: Any, root: Path, there: Callable[[], bool]) -> None:
@@ -41,13 +43,25 @@ def fetch(reader: Any, root: Path, there: Callable[[], bool]) -> None:
                 if (root / archive).is_file():
                     (part / archive).parent.mkdir(parents=True, exist_ok=True)
                     shutil.copy(root / archive, part / archive)
-            reader(part, download=True)
+            with _patience(_PATIENCE_SECONDS):
+                reader(part, download=True)
             for file in [path for path in part.rglob("*") if path.is_file()]:
                 place = root / file.relative_to(part)
                 place.parent.mkdir(parents=True, exist_ok=True)
                 file.replace(place)
         finally:
             shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
+def _patience(seconds: float) -> Iterator[None]:
+    """Ends what asks a server that is silent for so long; torchvision would wait for ever."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def _archives(reader: Any) -> list[str]:

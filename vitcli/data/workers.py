@@ -6,6 +6,7 @@ import itertools
 import multiprocessing
 import os
 import signal
+import sys
 import traceback
 from collections.abc import Generator, Iterable
 from typing import Any, TypeVar
@@ -14,6 +15,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from vitcli.config import DataConfig
+from vitcli.stops import stops
 
 _SHARED = "/dev/shm"
 _AHEAD = 2  # batches of a worker that wait: DataLoader's own default
@@ -82,8 +84,11 @@ def _context() -> str:
     joblib's workers are told to use a way of joblib's own, which starts no other processes.
     """
     there = multiprocessing.get_all_start_methods()  # the system's own first
-    wanted = multiprocessing.get_start_method()
-    return wanted if wanted in there else there[0]
+    wanted = multiprocessing.get_start_method(allow_none=True)
+    if wanted in there:
+        return wanted
+    # From Python 3.14 on the system's own is a server, which a signal to all of a group ends.
+    return "fork" if sys.platform == "linux" else there[0]
 
 
 def _unchanged(made: Any) -> Any:
@@ -92,6 +97,6 @@ def _unchanged(made: Any) -> Any:
 
 def _leave_signals_to_the_parent(worker: int) -> None:
     """Ignores what a terminal sends to the whole group: the parent ends the workers, in order."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in stops():
         signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)

@@ -104,7 +104,9 @@ def summary(runs: list[Run]) -> str:
     running = [run for run in runs if run.state == "running"]
     # A whole run's seconds: of those done, and until there is one, of those under way.
     whole = [run.wall_s for run in runs if run.wall_s] or [
-        seconds / _share(run) for run in running if (seconds := run.status.get("train_seconds"))
+        run.status["train_seconds"] / _share(run)
+        for run in running
+        if run.status.get("train_seconds") and run.status.get("step")
     ]
     if whole and running:
         each = statistics.median(whole)

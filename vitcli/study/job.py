@@ -14,14 +14,13 @@ from vitcli.frozen import read_config
 from vitcli.identity import run_id
 from vitcli.status import Busy, Status, read_status
 
-STOP = "stop"  # a file in the study's folder: jobs that have not begun do not
 _busy = threading.Event()  # of a worker: it has a run
 _WATCH_SECONDS = 1.0
 
 
 def job(composed: Any) -> None:
     """Does one run for one of Hydra's launchers; how it ended is in its files. Never raises."""
-    if (Path(composed.folder) / STOP).exists():
+    if (Path(composed.folder) / composed.stop).exists():
         return
     if composed.launcher is not None:
         _leave_with(composed.launcher)

@@ -19,13 +19,14 @@ from vitcli.machine import cores
 from vitcli.status import Status, read_status, settle
 from vitcli.stops import stops
 from vitcli.study import slurm
-from vitcli.study.job import STOP, job, lacks_source
+from vitcli.study.job import job, lacks_source
 from vitcli.study.plan import Plan
 from vitcli.trackers import check_installed
 from vitcli.with_hydra import composed, one_line_errors, run_hydra
 
 _log = logging.getLogger(__name__)
 _EXTRAS = {"ray": "ray", "submitit_local": "cluster", "submitit_slurm": "cluster"}
+_WORKERS = ("local", "joblib")  # launchers whose jobs are in processes of this command's own
 _CHDIR = re.compile(r"\+*hydra\.job\.chdir=(?!false$)")
 _RAY_CPUS = "hydra.launcher.ray.remote.num_cpus"  # of a run
 
@@ -66,7 +67,7 @@ def launch(plan: Plan, hydra_overrides: Sequence[str] = (), detach: bool = False
         ValueError: the cluster refuses the jobs.
     """
     on_slurm = _launcher(hydra_overrides) in slurm.LAUNCHERS
-    with _stopping(plan) as stopped:
+    with _stopping(plan, _launcher(hydra_overrides)) as stopped:
         for stage in _stages(plan, detach):
             if on_slurm:
                 sources = {
@@ -110,9 +111,17 @@ def _finish(
         begun = {run for run in todo if read_status(_folder(plan, run)) != before[run]}
         # A killed worker takes joblib's queue with it: what had not begun is tried again.
         tried |= begun or set(todo)
-    for run in tried:
-        if read_status(_folder(plan, run))["state"] == "lost":
+    # A worker that is killed takes those beside it along: each of them once more, alone.
+    for run in [run for run in tried if _is_lost(plan, run)]:
+        _multirun(plan, [run], len(stage), hydra_overrides)
+        if stopped():
+            return
+        if _is_lost(plan, run):
             Status(_folder(plan, run)).update(state="failed", error="its process was killed")
+
+
+def _is_lost(plan: Plan, run: str) -> bool:
+    return bool(read_status(_folder(plan, run))["state"] == "lost")
 
 
 def at_once(plan: Plan, runs: int, device: str | None = None) -> int:
@@ -151,6 +160,7 @@ def missing(plan: Plan) -> list[str]:
 def _multirun(plan: Plan, runs: list[str], most: int, hydra_overrides: Sequence[str]) -> None:
     """Hands `runs` to a launcher; on this machine, as many at once as a stage of `most` can be."""
     argv = ["vitcli ablate", "-m", f"folder={quoted(plan.folder)}", "run=" + ",".join(runs)]
+    argv += [f"stop={_stop(plan).name}"]
     argv += [*_shared_out(plan, len(runs), most, hydra_overrides), *hydra_overrides]
     try:
         with one_line_errors():
@@ -159,7 +169,7 @@ def _multirun(plan: Plan, runs: list[str], most: int, hydra_overrides: Sequence[
         died = type(error).__name__ in ("TerminatedWorkerError", "UncompletedJobError")
         # The files say whose run it was. After a signal a worker may die of anything, of a broken
         # import too.
-        if not died and not (plan.folder / STOP).exists():
+        if not died and not _stop(plan).exists():
             raise
 
 
@@ -216,7 +226,7 @@ def _shared_out(plan: Plan, runs: int, most: int, hydra_overrides: Sequence[str]
                 cores(),
             )
         return [f"threads={max(1, cores() // runs)}"]
-    if launcher not in ("local", "joblib"):
+    if launcher not in _WORKERS:
         return []
     jobs = given.get("hydra.launcher.n_jobs", str(at_once(plan, most)))
     if not re.fullmatch(r"-1|[1-9]\d*", jobs):
@@ -229,9 +239,12 @@ def _shared_out(plan: Plan, runs: int, most: int, hydra_overrides: Sequence[str]
 
 
 @contextmanager
-def _stopping(plan: Plan) -> Iterator[Any]:
-    """Hands a signal that stops runs on to the jobs, which save and end; gives whether one came."""
-    stop = plan.folder / STOP
+def _stopping(plan: Plan, launcher: str) -> Iterator[Any]:
+    """Hands a signal that stops runs on to the jobs, which save and end; gives whether one came.
+
+    Another command may train runs of this study, too: they are left alone.
+    """
+    stop = _stop(plan)
     stop.unlink(missing_ok=True)
 
     def handle(number: int, frame: object) -> None:
@@ -240,7 +253,8 @@ def _stopping(plan: Plan) -> Iterator[Any]:
         for run in plan.configs:
             status = read_status(_folder(plan, run))
             here = status.get("host") == socket.gethostname() and status["pid"] != os.getpid()
-            if status["state"] == "running" and here:
+            ours = launcher not in _WORKERS or status.get("parent") == os.getpid()
+            if status["state"] == "running" and here and ours:
                 with suppress(ProcessLookupError, PermissionError):  # it has just ended
                     os.kill(status["pid"], signal.SIGTERM)
 
@@ -251,6 +265,11 @@ def _stopping(plan: Plan) -> Iterator[Any]:
         for number, handler in before.items():
             signal.signal(number, handler)
         stop.unlink(missing_ok=True)
+
+
+def _stop(plan: Plan) -> Path:
+    """Returns the file that tells this command's jobs that have not begun not to."""
+    return plan.folder / f"stop-{os.getpid()}"
 
 
 def _folder(plan: Plan, run: str) -> Path:

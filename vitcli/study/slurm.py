@@ -26,6 +26,7 @@ LAUNCHERS = ("slurm", "submitit_slurm")  # of hydra/launcher
 TRIES = 3  # of a run that was stopped and not queued again
 _POLL_SECONDS = 2.0
 _UNSEEN_SECONDS = 15.0  # from a submission until the queue must show it
+_LATE_SECONDS = 90.0  # until a network drive shows what another machine wrote
 # submitit's parameters for every kind of cluster; all others are SLURM's.
 _COMMON = {
     "timeout_min", "cpus_per_task", "gpus_per_node", "tasks_per_node", "mem_gb", "nodes", "name",
@@ -113,6 +114,15 @@ def look(folders: Sequence[Path]) -> None:
     except RuntimeError:  # the runs' own files say the rest
         return
     _say_why(waiting, queue)
+    for folder in waiting:
+        job = _job(folder)
+        if job and job["id"] not in queue and not _is_unseen(job):
+            note = (
+                f"job {job['id']} is queued no more ({_ended(job['id'])}), its log is {job['log']}"
+            )
+            Status(folder).update(
+                state="queued", note=f"{note}; the same `vitcli ablate` submits it again"
+            )
 
 
 def _say_why(folders: Sequence[Path], queue: Mapping[str, str]) -> None:
@@ -133,6 +143,7 @@ def cancel(folders: Sequence[Path]) -> int:
     while found and found & set(_queue()):
         time.sleep(_POLL_SECONDS / 4)
     for folder in (of[job] for job in found):
+        write_record(folder / "job.json", {**_job(folder), "submitted": 0.0})  # it is not unseen
         if read_status(folder)["state"] == "queued":
             Status(folder).update(state="planned", note="its job was cancelled")
     return len(found)
@@ -167,6 +178,12 @@ def _is_due(folder: Path, queue: Mapping[str, str]) -> bool:
     if _is_unseen(job):
         return False
     state, ended = read_status(folder)["state"], _ended(job["id"])
+    if state == "running":
+        return False  # it beats: `lost` within a minute if its process is gone
+    # Its last files, or SLURM's accounts, may come late.
+    late = state == "done" or ended in ("COMPLETED", "COMPLETING", "RUNNING")
+    if late and time.time() - _left(folder, job) < _LATE_SECONDS:
+        return False
     if ended.startswith("CANCELLED"):
         why = "its job was cancelled"
     elif state not in ("interrupted", "planned") and ended not in (
@@ -183,6 +200,14 @@ def _is_due(folder: Path, queue: Mapping[str, str]) -> bool:
     why += f" (job {job['id']}, {ended}; log {job['log']})"
     Status(folder).update(state="failed", error=why)
     return False
+
+
+def _left(folder: Path, job: dict[str, Any]) -> float:
+    """Returns when the job was first seen to be queued no more."""
+    if "left" not in job:
+        job["left"] = time.time()
+        write_record(folder / "job.json", job)
+    return float(job["left"])
 
 
 def _before(outputs: Path, source: str | None) -> str:

@@ -75,6 +75,8 @@ class Follower:
             state: `done`, `interrupted` or `failed`.
             final: the last numbers.
         """
+        if self._end is not None:  # a signal while its end was waited for
+            return
         self._end = state, final or {}
         self._news.set()
         self._thread.join(_PATIENCE[state])
