@@ -25,7 +25,7 @@ from vitcli.evals.zero_shot import ZeroShot
 from vitcli.frozen import read_config
 from vitcli.identity import run_id
 from vitcli.models import build_model
-from vitcli.models.convert import read
+from vitcli.models.convert import read, write
 from vitcli.runner import run
 from vitcli.transfer import DevSplit, describe_source, digest, transferred
 
@@ -152,6 +152,29 @@ def test_identity_is_the_weights_not_their_place(trained: Path, tmp_path: Path) 
             target.write_bytes(path.read_bytes())
     assert named(trained) == named(elsewhere)
     assert named(trained, "finetune.lr_grid=[0.1]") != named(trained)
+    # Of a file also how it takes pixels and how its table is resized: both change what it does.
+    ours = read(str(trained))
+    names = set[str]()
+    for base, mean in (("timm", 0.5), ("timm", 0.4), ("google", 0.5)):
+        preprocess = replace(ours.preprocess, mean=(mean,) * 3)
+        path = tmp_path / f"{base}{mean}.safetensors"
+        write(replace(ours, code_base=base, preprocess=preprocess), path)
+        names.add(named(path, "data.img_size=24"))
+    assert len(names) == 3
+
+
+def test_the_same_weights_in_other_models_are_other_evaluations(
+    vitcli: Callable[..., Ended], trained: Path, tmp_path: Path
+) -> None:
+    ours = read(str(trained))
+    for heads in (1, 2):
+        model = replace(ours.config.model, num_heads=heads)
+        other = replace(ours, config=replace(ours.config, model=model))
+        write(other, tmp_path / f"{heads}.safetensors")
+        words = ["data=digits", "data.val_size=50", f"outputs={tmp_path}", "evals.draws=2"]
+        ended = vitcli("eval", str(tmp_path / f"{heads}.safetensors"), *words)
+        assert ended.code == 0, ended.err
+    assert len(list(tmp_path.glob("evals/*/result.json"))) == 2
 
 
 def test_the_rate_is_picked_on_a_dev_split_then_trained_on_all(

@@ -66,6 +66,7 @@ def evaluate(source: str, overrides: Sequence[str]) -> tuple[Path, dict[str, Any
     data = build_data(config.data, device)
     evaluators = build_evals(config, data, device)
     notes = [line, *checkpoint.preprocess.differences(config.data), *unsaid(checkpoint)]
+    preprocess = checkpoint.preprocess
     checkpoint, folded = checkpoint.for_our_pixels()
     checkpoint, evaluators, said = _fit_head(checkpoint, evaluators, data, config.data, run)
     if not evaluators:
@@ -74,7 +75,9 @@ def evaluate(source: str, overrides: Sequence[str]) -> tuple[Path, dict[str, Any
     metrics = measure(evaluators, lambda evaluator: evaluator.run(model), source)
     measured: dict[str, Any] = {"data": identity(config.data), "evals": identity(config.evals)}
     measured |= {"overrides": of_model} if of_model else {}
-    how = hashlib.sha256(json.dumps(measured, sort_keys=True).encode()).hexdigest()[:10]
+    computes = [identity(getattr(checkpoint.config, part)) for part in ("model", "pos_emb", "stem")]
+    known = {**measured, "model": computes, "pixels": [preprocess.mean, preprocess.std]}
+    how = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:10]
     result = {
         **measured,
         "source": source,

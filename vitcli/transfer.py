@@ -25,6 +25,7 @@ from vitcli.frozen import read_config
 from vitcli.identity import run_id
 from vitcli.models import build_model
 from vitcli.models.convert import Checkpoint, notes, read
+from vitcli.models.convert.checkpoint import RESIZE
 from vitcli.rules import validate
 from vitcli.status import drop_state
 from vitcli.trainer import Trainer
@@ -43,6 +44,13 @@ def describe_source(config: RunConfig) -> RunConfig:
     checkpoint = read(config.finetune.source, img_size=config.data.height_width)
     weights = _identity(config.finetune.source, checkpoint)
     described = under_new_head(config, checkpoint.config, weights)
+    ours = (Path(config.finetune.source) / "config.yaml").exists()
+    if (
+        config.finetune.resize == "auto"
+        and config.data.height_width != checkpoint.img_size
+        and not ours
+    ):
+        described.finetune.resize = RESIZE[checkpoint.code_base]
     if config.finetune.preprocess == "source":
         described.data = checkpoint.preprocess.applied(config.data)
         described.finetune.preprocess = "data"
@@ -53,10 +61,10 @@ def describe_source(config: RunConfig) -> RunConfig:
 def _identity(source: str, checkpoint: Checkpoint) -> str:
     """Returns the id of the run whose folder `source` is, which is known before it is trained.
 
-    Of anything else, the digest of its weights.
+    Of anything else, the digest of its weights as they take our pixels: what they compute.
     """
     own = Path(source) / "config.yaml"
-    return run_id(read_config(own)) if own.exists() else digest(checkpoint)
+    return run_id(read_config(own)) if own.exists() else digest(checkpoint.for_our_pixels()[0])
 
 
 def digest(checkpoint: Checkpoint) -> str:

@@ -42,6 +42,19 @@ def test_images_are_turned_upright(kind: str, orientation: int) -> None:
     assert expected.size == ((20, 40) if orientation > 4 else (40, 20))
 
 
+def test_an_odd_tag_beside_the_orientation_does_no_harm() -> None:
+    """Pillow cannot write such an EXIF back, which turning an image needs not."""
+    tags = struct.pack(
+        ">HHHII HHII I".replace(" ", ""), 2, 0x100, 1, 1, 7 << 24, 0x112, 3, 1, 6 << 16, 0
+    )
+    data = file(COLOURS, "JPEG", exif=b"Exif\x00\x00MM\x00*\x00\x00\x00\x08" + tags)
+    plain = Image.open(io.BytesIO(data))
+    with pytest.raises(Exception):  # noqa: B017, PT011 (Pillow raises several)
+        ImageOps.exif_transpose(plain)
+    turned = np.asarray(plain.transpose(Image.Transpose.ROTATE_270))
+    np.testing.assert_array_equal(pixels(decode(data, MANY)), turned)
+
+
 def test_a_broken_orientation_is_none() -> None:
     data = file(COLOURS, "JPEG", exif=b"Exif\x00\x00" + b"MM\x00*\xff\xff\xff\xff")
     with quietly():

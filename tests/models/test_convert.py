@@ -358,6 +358,38 @@ def test_hugging_faces_classifiers_come_back(options: dict[str, object], tmp_pat
     same_logits(Logits(theirs), Logits(back.eval()), size)
 
 
+def test_a_pooler_beside_a_classifier_is_unused(tmp_path: Path) -> None:
+    """As in transformers: a classifier sits on the class token."""
+    theirs = randomize(ViTForImageClassification(hf_config(num_hidden_layers=2, num_labels=7)))
+    theirs.save_pretrained(tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    tensors |= {
+        "vit.pooler.dense.weight": torch.randn(384, 384),
+        "vit.pooler.dense.bias": torch.ones(384),
+    }
+    save_file(tensors, tmp_path / "model.safetensors")
+    checkpoint = read(str(tmp_path))
+    assert checkpoint.unused == ["pooler.dense.weight", "pooler.dense.bias"]
+    same_logits(Logits(theirs), checkpoint.build(), (64, 64))
+
+
+@pytest.mark.parametrize("said", [True, False])
+def test_biases_that_are_not_there_are_0_only_where_the_config_says_so(
+    said: bool, tmp_path: Path
+) -> None:
+    theirs = randomize(ViTForImageClassification(hf_config(num_hidden_layers=2, qkv_bias=False)))
+    theirs.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"qkv_bias": said}))
+    if said:
+        with pytest.raises(ValueError, match=r"blocks\.0\.attn\.qkv\.bias"):
+            read(str(tmp_path))
+        return
+    checkpoint = read(str(tmp_path))
+    assert "qkv_bias=false: biases of 0" in checkpoint.assumed
+    same_logits(Logits(theirs), checkpoint.build(), (64, 64))
+
+
 def test_hugging_faces_model_comes_back_with_its_pooler(tmp_path: Path) -> None:
     theirs = randomize(ViTModel(hf_config(num_hidden_layers=2)))
     theirs.save_pretrained(tmp_path / "theirs")
@@ -664,6 +696,10 @@ def test_names_on_a_hub_are_fetched_by_their_own_libraries(
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
     assert vitcli.load("hf:google/vit").preprocess.size == (64, 64)
     assert asked == [(("vit_base_r50_s16_224.orig_in21k",), {"pretrained": True}), ("google/vit",)]
+    other = create_model("beit_base_patch16_224", depth=1)
+    monkeypatch.setattr("timm.models.create_model", lambda *_, **__: other)
+    with pytest.raises(ValueError, match="timm's Beit is no ViT or BiT of ours"):
+        read("timm:beit_base_patch16_224")
 
 
 OTHERS = [None, "x", "224", [], {}, -1, 0, 1.5, True, [1, 2, 3], {"a": 1}, float("nan")]

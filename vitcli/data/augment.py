@@ -39,7 +39,11 @@ class Transform:
         common: dict[str, Any] = {"interpolation": config.interpolation, "use_prefetcher": True}
         # use_prefetcher: bytes out, for processes to hand over; the device scales them.
         self._eval = transforms_imagenet_eval(
-            self.size, crop_pct=config.crop_pct, crop_mode=config.crop_mode, **common
+            self.size,
+            crop_pct=config.crop_pct,
+            crop_mode=config.crop_mode,
+            mean=(0.5, 0.5, 0.5),  # of a border
+            **common,
         )
         self._train = transforms_imagenet_train(
             self.size,

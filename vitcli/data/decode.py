@@ -9,12 +9,23 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 # Tags of a TIFF, and their values, that Pillow does not obey of all images.
 _BITS, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
 _COMPRESSION, _RAW, _PLANAR, _PLANES, _FORMAT, _SIGNED = 259, 1, 284, 2, 339, 2
 UPRIGHT = 1  # EXIF's orientation, of those that say nothing too
+# What makes an image of each of EXIF's orientations upright. Pillow's own function also writes the
+# EXIF anew, and fails at that where a tag is odd.
+_TURN = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _SIXTEEN_BITS = ("PNG", "PPM")  # formats whose whole numbers have 16 bits, whatever Pillow's mode
 
 
@@ -42,8 +53,8 @@ def opened(data: bytes, max_pixels: int) -> Image.Image:
 def upright(image: Image.Image) -> tuple[Image.Image, int]:
     """Returns the image in RGB, 8 bits, turned, and its orientation. Raises as `decode` does."""
     eight = _eight_bits(image)
-    turned = _orientation(eight)
-    return (eight if turned == UPRIGHT else ImageOps.exif_transpose(eight)), turned
+    turned = orientation(eight)
+    return (eight if turned == UPRIGHT else eight.transpose(_TURN[turned])), turned
 
 
 def why(error: Exception) -> str:
@@ -66,7 +77,7 @@ def quietly() -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS = limit
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation(image: Image.Image) -> int:
     """Returns EXIF's orientation, 1 to 8; 1, upright, where there is none that can be read."""
     try:
         found = image.getexif().get(ExifTags.Base.Orientation, UPRIGHT)

@@ -14,12 +14,15 @@ import imagehash
 import numpy as np
 from PIL import Image
 
-from vitcli.data.decode import UPRIGHT, opened, quietly, upright, why
+from vitcli.data.decode import UPRIGHT, opened, orientation, quietly, upright, why
 
 _SIDE = 32
 _BLOCKS = np.kron(np.eye(8), np.full(_SIDE // 8, 8 / _SIDE))  # means of 4 of 32 pixels each
 _PLAIN = 2.0  # standard deviation of bytes, below which the hash would be that of noise
 File = tuple[str, int, Callable[[], bytes]]  # its name and label, and what reads it
+
+
+_LYING = 4  # orientations above it swap width and height
 
 
 class Fact(NamedTuple):
@@ -46,14 +49,17 @@ def of_files(files: Iterable[File], max_pixels: int) -> list[Fact]:
         for name, label, read in files:
             try:
                 raw = opened(read(), max_pixels)
-                image, turned = upright(raw)
+                # As in the file: Pillow gives a TIFF's size turned, and turns it when it reads it.
+                mode, size, turned = raw.mode, raw.size, orientation(raw)
+                size = size[::-1] if raw.format == "TIFF" and turned > _LYING else size
+                image, _ = upright(raw)
             except Exception as error:  # Pillow raises all kinds on broken files
                 facts.append(Fact(name, label, why(error)))
                 images.append(None)
                 continue
             transparent = raw.has_transparency_data
             facts.append(
-                Fact(name, label, None, raw.mode, raw.size, turned, transparent, _is_animated(raw))
+                Fact(name, label, None, mode, size, turned, transparent, _is_animated(raw))
             )
             images.append(image)
     return _seen(facts, images)

@@ -56,8 +56,17 @@ def read_huggingface(
     for ours, theirs in _pairs(depth):
         if all(name in inside for name in theirs):
             state[ours] = torch.cat([inside.pop(name) for name in theirs])
+    if "head.weight" in state:  # their classifier sits on the class token, whatever lies beside it
+        for part in ("weight", "bias"):
+            if f"pre_logits.fc.{part}" in state:
+                inside[f"pooler.dense.{part}"] = state.pop(f"pre_logits.fc.{part}")
     refuse_parts([name for name in inside if _ENCODER.match(name)])
     _check_sizes(config or {}, depth, state)
+    if config is not None and config.get("qkv_bias") is False:
+        for i in range(depth):
+            width = len(state[f"blocks.{i}.attn.qkv.weight"])
+            state.setdefault(f"blocks.{i}.attn.qkv.bias", torch.zeros(width))
+        assumed.append("qkv_bias=false: biases of 0")
     preprocess: dict[str, Any] = {}
     said = ["pixels in [-1, 1], bilinear (no preprocessor_config.json)"]
     if processor is not None:

@@ -78,7 +78,9 @@ def infer(
     if size is None:
         size = img_size or (224, 224)
         assumed.append(f"images of {size[0]}x{size[1]} (no table)")
-    missing = _filled(state, config, "head.fc" if is_bit else "head")
+    missing = _without_head(state, "head.fc" if is_bit else "head")
+    if found.code_base == "timm":  # the others' code always has them, or says that it has not
+        missing += _filled(state, config)
     heads, classes = num_classes(state), found.classes
     if classes is not None and (wrong := misnamed(classes, heads)):
         assumed.append(f"{wrong}, left out")
@@ -234,9 +236,14 @@ def _settle_norm(state: dict[str, Tensor], config: RunConfig) -> None:
                 state[f"norm.{part}"] = state.pop(f"fc_norm.{part}")
 
 
-def _filled(state: dict[str, Tensor], config: RunConfig, head: str) -> list[str]:
-    """Adds zeros for biases of attention, as without; returns their names, and a head's if gone."""
-    missing = [name for part in ("weight", "bias") if (name := f"{head}.{part}") not in state]
+def _without_head(state: dict[str, Tensor], head: str) -> list[str]:
+    """Returns the names of a head's weights that are not there."""
+    return [name for part in ("weight", "bias") if (name := f"{head}.{part}") not in state]
+
+
+def _filled(state: dict[str, Tensor], config: RunConfig) -> list[str]:
+    """Adds zeros for biases of attention, as without; returns their names."""
+    missing = list[str]()
     for i in range(config.model.depth):
         if (name := f"blocks.{i}.attn.qkv.bias") not in state:
             state[name] = torch.zeros(3 * config.model.embed_dim)

@@ -135,9 +135,14 @@ def download_timm(name: str) -> Found:
 
     try:
         model: Any = create_model(name, pretrained=True)
-    except RuntimeError as error:
-        raise ValueError(f"timm:{name}: {error}") from None
-    return of_model(model, model.state_dict(), model.pretrained_cfg)
+    except (RuntimeError, OSError) as error:
+        raise ValueError(f"timm:{name}: {' '.join(str(error).split())}") from None
+    try:
+        return of_model(model, model.state_dict(), model.pretrained_cfg)
+    except AttributeError as error:  # of another family, that has not what a ViT has
+        raise ValueError(
+            f"timm's {type(model).__name__} is no ViT or BiT of ours: {error}"
+        ) from None
 
 
 def of_model(model: Any, tensors: dict[str, Tensor], pretrained: dict[str, Any]) -> Found:
@@ -194,7 +199,7 @@ def _facts(model: Any) -> dict[str, Any]:
         "model.norm_eps": model.blocks[0].norm1.eps,
         "model.num_heads": model.blocks[0].attn.num_heads,
         "model.pool": pools[model.global_pool],
-    }
+    } | ({"pos_emb.kind": "none"} if model.pos_embed is None else {})
 
 
 def _check_bit(model: Any) -> None:
