@@ -224,6 +224,7 @@ def test_bf16_is_timed_only_where_a_cpu_has_it(monkeypatch: pytest.MonkeyPatch) 
         assert has_bf16(torch.device("cpu")) is expected
 
 
+@pytest.mark.slow
 def test_bench_prints_both_and_their_ratio(
     vitcli: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
 ) -> None:

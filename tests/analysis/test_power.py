@@ -44,6 +44,7 @@ def test_an_unsure_spread_makes_a_likely_success_less_likely() -> None:
 plans = functools.cache(functools.partial(calibrate.plans, pilots=60))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pairs", calibrate.PAIRS)
 def test_seeds_planned_for_80_percent_give_about_that(pairs: str) -> None:
     """On average over pilots; their noise equal or not."""
@@ -53,6 +54,7 @@ def test_seeds_planned_for_80_percent_give_about_that(pairs: str) -> None:
         assert 0.68 < found.found < 0.95
 
 
+@pytest.mark.slow
 def test_power_as_planned_within_5_points_on_average() -> None:
     every = [plans(pairs, noise) for pairs in calibrate.PAIRS for noise in ("equal", "unequal")]
     assert abs(np.mean([found.found - found.planned for found in every])) < 0.05
