@@ -295,7 +295,7 @@ def test_frozen_cells_find_their_source_where_outputs_is(
     (tmp_path / "outputs").rename(moved)
     folder = moved / "studies" / plan.folder.name
     for name in plan.configs:  # sources first
-        words = {"folder": str(folder), "run": name, "threads": 1, "launcher": None}
+        words = {"folder": str(folder), "run": name, "threads": 1, "launcher": None, "stop": "stop"}
         job(OmegaConf.create(words))
         assert read_status(moved / "runs" / name)["state"] == "done"
     assert read_config(moved / "runs" / name / "config.yaml").finetune.weights is not None
