@@ -63,9 +63,8 @@ def read_huggingface(
     refuse_parts([name for name in inside if _ENCODER.match(name)])
     _check_sizes(config or {}, depth, state)
     if config is not None and config.get("qkv_bias") is False:
-        for i in range(depth):
-            width = len(state[f"blocks.{i}.attn.qkv.weight"])
-            state.setdefault(f"blocks.{i}.attn.qkv.bias", torch.zeros(width))
+        for name in [n for n in state if n.endswith(".attn.qkv.weight")]:
+            state.setdefault(name.replace("weight", "bias"), torch.zeros(len(state[name])))
         assumed.append("qkv_bias=false: biases of 0")
     preprocess: dict[str, Any] = {}
     said = ["pixels in [-1, 1], bilinear (no preprocessor_config.json)"]
