@@ -173,14 +173,9 @@ class FinetuneConfig:
     # Which they are, found when the run is described: the id of a run of ours, else their hash.
     weights: str | None = None
     resize: str = choice(
-        "auto",
-        "bilinear_corners",
-        "bicubic",
-        "bicubic_plain",
-        "bicubic_corners",
-        "nearest",
-        "reinit",
-    )
+        "auto", "bilinear_corners", "bicubic", "bicubic_plain", "bicubic_corners",
+        "nearest", "reinit",
+    )  # fmt: skip
     # Whose interpolation and crop: those of data, or the source's, found when the run is described.
     preprocess: str = choice("data", "source", later=True)
     lr_grid: list[float] = at_least(0.0, [])  # rates to try on a dev split; empty: recipe.lr

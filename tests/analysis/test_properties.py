@@ -14,7 +14,8 @@ from vitcli.analysis.contrasts import CONTRASTS
 from vitcli.analysis.power import lines
 from vitcli.analysis.results import Results
 from vitcli.analysis.rows import rows, to_csv
-from vitcli.analysis.verdicts import WORDS, judge
+from vitcli.analysis.verdict import WORDS
+from vitcli.analysis.verdicts import judge
 from vitcli.records import Run
 from vitcli.schema import Metric
 

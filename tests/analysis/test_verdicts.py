@@ -12,7 +12,8 @@ import pytest
 from made_up import X, claim, results, single, with_run
 
 from vitcli.analysis.contrasts import CONTRASTS
-from vitcli.analysis.verdicts import Verdict, judge
+from vitcli.analysis.verdict import Verdict
+from vitcli.analysis.verdicts import judge
 from vitcli.schema import ClaimPaper, Metric
 
 NOISE = np.array([0.001, -0.001, 0.0005, -0.0005, 0.0])

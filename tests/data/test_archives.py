@@ -54,6 +54,8 @@ def test_downstream_of_another_set_its_own_names_are_usual(name: str, tmp_path: 
     cpu = torch.device("cpu")
     (found,) = FewShot.build(config, build_data(config.data, cpu), cpu)
     assert found.protocol()["test_size"] == 6
+    usual = compose([f"data={name}", "data.path=x"]).data.splits  # as conf/data has them
+    assert usual == ["train", "val" if name == "wds" else "validation"]
 
 
 @pytest.mark.parametrize("name", WRITERS)

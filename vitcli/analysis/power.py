@@ -17,7 +17,8 @@ from scipy.special import polygamma
 from vitcli.analysis.contrasts import CONTRASTS
 from vitcli.analysis.intervals import Array, t_quantile
 from vitcli.analysis.results import Results
-from vitcli.analysis.verdicts import Verdict, judge
+from vitcli.analysis.verdict import Verdict
+from vitcli.analysis.verdicts import judge
 
 POWER = 0.8  # the usual convention
 MOST_SEEDS = 200

@@ -15,7 +15,8 @@ from vitcli.analysis.intervals import Estimate
 from vitcli.analysis.load import load
 from vitcli.analysis.results import Results
 from vitcli.analysis.rows import to_csv
-from vitcli.analysis.verdicts import Verdict, judge
+from vitcli.analysis.verdict import Verdict
+from vitcli.analysis.verdicts import judge
 from vitcli.files import write_bytes, write_record, write_text
 from vitcli.output import console, plain
 from vitcli.report import bars, curves, forest, losses, style

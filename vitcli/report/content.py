@@ -13,8 +13,10 @@ from vitcli.analysis.contrasts import CONTRASTS
 from vitcli.analysis.pairs import x_name
 from vitcli.analysis.power import needs
 from vitcli.analysis.results import Results
+from vitcli.analysis.sentences import says
 from vitcli.analysis.settled import settled
-from vitcli.analysis.verdicts import ALPHA, Pair, Verdict, says
+from vitcli.analysis.verdict import Pair, Verdict
+from vitcli.analysis.verdicts import ALPHA
 from vitcli.progress import duration
 from vitcli.records import Run
 from vitcli.report.tables import EMPTY, tables

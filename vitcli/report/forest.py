@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from vitcli.analysis.verdicts import Verdict
+from vitcli.analysis.verdict import Verdict
 from vitcli.report.style import GREY, INK, OF_WORD, RULE, note, short
 
 if TYPE_CHECKING:

@@ -194,6 +194,8 @@ def _check_installed(launcher: str) -> None:
 
 def _check_keys(launcher: str, hydra_overrides: Sequence[str]) -> None:
     """Raises ValueError for an override that Hydra or the launcher does not have."""
+    if not hydra_overrides:
+        return
     words = ["folder=one", "run=one"]
     with one_line_errors():
         known = composed("launch", [*words, f"hydra/launcher={launcher}"]).hydra.launcher

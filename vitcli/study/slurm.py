@@ -117,12 +117,8 @@ def look(folders: Sequence[Path]) -> None:
     for folder in waiting:
         job = _job(folder)
         if job and job["id"] not in queue and not _is_unseen(job):
-            note = (
-                f"job {job['id']} is queued no more ({_ended(job['id'])}), its log is {job['log']}"
-            )
-            Status(folder).update(
-                state="queued", note=f"{note}; the same `vitcli ablate` submits it again"
-            )
+            gone = f"job {job['id']} is queued no more ({_ended(job['id'])}, log {job['log']})"
+            Status(folder).update(state="queued", note=f"{gone}; `vitcli ablate` submits it again")
 
 
 def _say_why(folders: Sequence[Path], queue: Mapping[str, str]) -> None:
@@ -173,9 +169,7 @@ def _is_due(folder: Path, queue: Mapping[str, str]) -> bool:
     job = _job(folder)
     if not job:
         return not (folder / "result.json").exists()
-    if not _is_open(folder) or job["id"] in queue:
-        return False
-    if _is_unseen(job):
+    if not _is_open(folder) or job["id"] in queue or _is_unseen(job):
         return False
     state, ended = read_status(folder)["state"], _ended(job["id"])
     if state == "running":
