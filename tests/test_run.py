@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from vitcli.identity import run_id
 from vitcli.models import build_model
 from vitcli.runner import Outcome, RunFailed, run
 from vitcli.status import Busy, Status, only_one, read_status
+from vitcli.step import NotCompiled
 from vitcli.stops import stops
 
 
@@ -339,3 +341,20 @@ def test_a_folder_that_is_removed_ends_the_run(tiny: list[str]) -> None:
         run(config, quiet=True)
     thread.join()
     assert not folder.exists()
+
+
+def test_a_signal_that_ends_the_compiler_has_stopped_the_run(
+    tiny: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = compose(tiny)
+
+    def train(trainer: object, observe: object, stop: Callable[[], bool]) -> None:
+        with suppress(KeyboardInterrupt):  # as torch's compiler catches it
+            signal.raise_signal(signal.SIGINT)
+        raise NotCompiled("the step cannot be compiled: backend='inductor' raised")
+
+    monkeypatch.setattr("vitcli.trainer.Trainer.train", train)
+    with pytest.raises(KeyboardInterrupt, match="while the step was compiled"):
+        run(config, quiet=True)
+    folder = Path(config.outputs) / "runs" / run_id(config)
+    assert read_status(folder)["state"] == "interrupted"

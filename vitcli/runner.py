@@ -30,8 +30,8 @@ from vitcli.models import build_model
 from vitcli.optim import all_warmup
 from vitcli.progress import progress
 from vitcli.status import Status, drop_state, only_one, read_status, settle
-from vitcli.step import compiles
-from vitcli.stops import StopSignal, stop_signal
+from vitcli.step import NotCompiled, compiles
+from vitcli.stops import Interrupted, StopSignal, stop_signal
 from vitcli.trackers import check_installed
 from vitcli.trackers.follow import Follower, follow
 from vitcli.trainer import Trainer, find_device, use_threads
@@ -213,7 +213,12 @@ def _train(
                 follower.send(record)
 
         with stop.waits():
-            trainer.train(observe, stop)
+            try:
+                trainer.train(observe, stop)
+            except NotCompiled:
+                if stop():  # the compiler catches a signal
+                    raise Interrupted("stopped while the step was compiled") from None
+                raise
     return before + time.perf_counter() - began
 
 

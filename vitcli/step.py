@@ -23,6 +23,10 @@ _WIDE, _NARROW = 128, 64
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
+class NotCompiled(RuntimeError):
+    """The step cannot be compiled here."""
+
+
 def compiles(config: RunConfig, num_steps: int, device: torch.device) -> bool:
     """Returns whether the training of so many steps is compiled on `device`."""
     if config.compile != "auto":
@@ -127,7 +131,7 @@ def _compiled(loss: Loss, device: torch.device, has_resnet: bool) -> Loss:
         except TorchDynamoException as error:
             why, missing = str(error).strip().splitlines()[0], missing_to_compile()
             why += f"; {missing} is not here" if missing else ""
-            raise RuntimeError(
+            raise NotCompiled(
                 f"the step cannot be compiled: {why} (compile=off: without)"
             ) from error
 
