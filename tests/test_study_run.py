@@ -7,10 +7,10 @@ import json
 import os
 import re
 import signal
-import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from helpers import Ended, but_depth, killed_after_its_result, start, wait_for
@@ -19,6 +19,7 @@ from vitcli.files import write_record
 from vitcli.status import Status, read_status, state_paths
 from vitcli.study import slurm
 from vitcli.study.board import states
+from vitcli.study.job import job
 from vitcli.study.launch import _stopping, launch, missing
 from vitcli.study.plan import freeze, make_plan, newest
 
@@ -128,29 +129,36 @@ def test_a_broken_study_goes_on_to_the_same_table(
 
 
 def test_a_signal_stops_the_command_s_own_runs_alone(
-    own: Callable[..., Path], tiny: list[str], monkeypatch: pytest.MonkeyPatch
+    own: Callable[..., Path], tiny: list[str]
 ) -> None:
     """Another command may train others of the study's runs, and may be told to stop itself."""
     plan = make_plan("own-depth", but_depth(tiny), own())
     freeze(plan)
-    pids = {run: 10_000 + number for number, run in enumerate(plan.configs)}
-    mine, *_ = pids
-    asked = list[int]()
-
-    def status(folder: Path) -> dict[str, object]:
-        parent = os.getpid() if folder.name == mine else 1
-        here = {"state": "running", "host": socket.gethostname(), "parent": parent}
-        return here | {"pid": pids[folder.name]}
-
-    monkeypatch.setattr("vitcli.study.launch.read_status", status)
-    monkeypatch.setattr("os.kill", lambda pid, number: asked.append(pid))
     (plan.folder / "stop-1").touch()
-    with _stopping(plan, "local") as stopped:
+    with _stopping(plan) as stopped:
         assert not stopped()
         signal.raise_signal(signal.SIGTERM)
         assert stopped()
-    assert asked == [pids[mine]]
+        assert (plan.folder / f"stop-{os.getpid()}").exists()
     assert [path.name for path in plan.folder.glob("stop-*")] == ["stop-1"]
+
+
+def test_a_run_that_still_loads_its_data_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its launcher alone was told to stop, and nothing in the run listens yet."""
+    began, ended = list[str](), list[str]()
+
+    def load(outputs: Path, run: str, threads: int) -> None:
+        began.append(run)
+        (tmp_path / "stop-1").touch()
+        time.sleep(30)
+        ended.append(run)
+
+    monkeypatch.setattr("vitcli.study.job.train_frozen", load)
+    for run in ("one", "two"):
+        job(SimpleNamespace(folder=tmp_path, stop="stop-1", run=run, threads=1, launcher=None))
+    assert (began, ended) == (["one"], [])
 
 
 def test_of_runs_that_died_together_only_the_one_that_dies_alone_has_failed(

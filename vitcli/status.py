@@ -22,7 +22,6 @@ _LOST_AFTER_SECONDS = 60.0  # without a beat, of another machine's process
 _TEXTS = ("host", "error", "note")
 _NUMBERS = {
     "pid": 0,
-    "parent": 0,
     "beat": 0,
     "step": 0,
     "num_steps": 1,
@@ -43,11 +42,7 @@ class Status:
 
     def __init__(self, folder: Path, silent: bool = False) -> None:
         self._path, self.writes = folder / "status.json", not silent
-        self._fields: dict[str, Any] = {
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "parent": os.getppid(),
-        }
+        self._fields: dict[str, Any] = {"host": socket.gethostname(), "pid": os.getpid()}
         if earlier := read_status(folder).get("train_seconds"):
             self._fields["train_seconds"] = earlier
         self._done = threading.Event()

@@ -27,6 +27,7 @@ from vitcli.bench import trainer_of
 from vitcli.compose import compose
 from vitcli.config import AugmentConfig, DataConfig, RecipeConfig
 from vitcli.data.augment import Mix, Transform
+from vitcli.data.decode import decode, quietly
 from vitcli.data.decoded import BadImages, Decoded
 from vitcli.data.facts import of_files
 from vitcli.evals import inference, ridge
@@ -93,6 +94,28 @@ def test_facts_are_of_the_image_as_it_is_stored(kind: str) -> None:
     COLOUR.resize((40, 20)).save(place, kind, exif=exif)
     (fact,) = of_files([("x", 0, place.getvalue)], 10**9)
     assert (fact.size, fact.orientation) == ((40, 20), 6)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF"])
+def test_facts_call_bad_what_training_cannot_decode(kind: str) -> None:
+    place = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(place, kind)
+    known, trained = [], []
+    for position in range(0, len(place.getvalue()), 3):
+        data = bytearray(place.getvalue())
+        data[position] ^= 255
+        (fact,) = of_files([("x", 0, partial(bytes, data))], 10**9)
+        known.append(fact.bad is not None)
+        with quietly():
+            try:
+                decode(bytes(data), 10**9)
+            except Exception:
+                trained.append(True)
+            else:
+                trained.append(False)
+    assert known == trained
+    assert set(known) == {False, True}
 
 
 @pytest.mark.parametrize("crop", ["none", "inception"])

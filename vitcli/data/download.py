@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from torchvision.datasets import MNIST
 
 _log = logging.getLogger(__name__)
-_PATIENCE_SECONDS = 60.0
+_PATIENCE_SECONDS = 120.0
 
 
 def fetch(reader: Any, root: Path, there: Callable[[], bool]) -> None:

@@ -49,17 +49,25 @@ def of_files(files: Iterable[File], max_pixels: int) -> list[Fact]:
         for name, label, read in files:
             try:
                 raw = opened(read(), max_pixels)
-                # As in the file: Pillow gives a TIFF's size turned, and turns it when it reads it.
-                mode, size, turned = raw.mode, raw.size, orientation(raw)
-                size = size[::-1] if raw.format == "TIFF" and turned > _LYING else size
-                image, _ = upright(raw)
+                mode, size, stored = raw.mode, raw.size, UPRIGHT
+                if raw.format == "TIFF":  # Pillow gives its size turned, and turns it as it reads
+                    stored = orientation(raw)
+                    size = size[::-1] if stored > _LYING else size
+                image, turned = upright(raw)
             except Exception as error:  # Pillow raises all kinds on broken files
                 facts.append(Fact(name, label, why(error)))
                 images.append(None)
                 continue
-            transparent = raw.has_transparency_data
             facts.append(
-                Fact(name, label, None, mode, size, turned, transparent, _is_animated(raw))
+                Fact(
+                    name,
+                    label,
+                    mode=mode,
+                    size=size,
+                    orientation=max(stored, turned),
+                    transparent=raw.has_transparency_data,
+                    animated=_is_animated(raw),
+                )
             )
             images.append(image)
     return _seen(facts, images)

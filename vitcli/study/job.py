@@ -6,6 +6,8 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 from vitcli.frozen import read_config
 from vitcli.identity import run_id
 from vitcli.status import Busy, Status, read_status
+from vitcli.stops import stop_signal
 
 _busy = threading.Event()  # of a worker: it has a run
 _WATCH_SECONDS = 1.0
@@ -20,13 +23,15 @@ _WATCH_SECONDS = 1.0
 
 def job(composed: Any) -> None:
     """Does one run for one of Hydra's launchers; how it ended is in its files. Never raises."""
-    if (Path(composed.folder) / composed.stop).exists():
+    stop = Path(composed.folder) / composed.stop
+    if stop.exists():
         return
     if composed.launcher is not None:
         _leave_with(composed.launcher)
     _busy.set()
     try:
-        train_frozen(Path(composed.folder).parent.parent, composed.run, composed.threads)
+        with stop_signal(), _stopped_by(stop):  # it may still load its data, where none listens
+            train_frozen(Path(composed.folder).parent.parent, composed.run, composed.threads)
     except KeyboardInterrupt:
         pass  # the launcher is told of the signal too, and stops the others
     finally:
@@ -70,6 +75,24 @@ def lacks_source(outputs: Path, run: str, source: str | None) -> bool:
     why = f"its source has no result ({state}): {source}"
     Status(outputs / "runs" / run).update(state="planned", error=why)
     return True
+
+
+@contextmanager
+def _stopped_by(stop: Path) -> Iterator[None]:
+    """Sends this process a signal if the file appears while the block runs."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(_WATCH_SECONDS):
+            if stop.exists():
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
 
 
 @cache

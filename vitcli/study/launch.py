@@ -6,11 +6,9 @@ import logging
 import os
 import re
 import signal
-import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from vitcli.argv import quoted
 from vitcli.choices import choose, nearest
@@ -67,7 +65,7 @@ def launch(plan: Plan, hydra_overrides: Sequence[str] = (), detach: bool = False
         ValueError: the cluster refuses the jobs.
     """
     on_slurm = _launcher(hydra_overrides) in slurm.LAUNCHERS
-    with _stopping(plan, _launcher(hydra_overrides)) as stopped:
+    with _stopping(plan) as stopped:
         for stage in _stages(plan, detach):
             if on_slurm:
                 sources = {
@@ -241,24 +239,14 @@ def _shared_out(plan: Plan, runs: int, most: int, hydra_overrides: Sequence[str]
 
 
 @contextmanager
-def _stopping(plan: Plan, launcher: str) -> Iterator[Any]:
-    """Hands a signal that stops runs on to the jobs, which save and end; gives whether one came.
-
-    Another command may train runs of this study, too: they are left alone.
-    """
+def _stopping(plan: Plan) -> Iterator[Callable[[], bool]]:
+    """Hands a signal that stops runs on to this command's jobs; gives whether one came."""
     stop = _stop(plan)
     stop.unlink(missing_ok=True)
 
     def handle(number: int, frame: object) -> None:
         stop.touch()
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a second one ends at once
-        for run in plan.configs:
-            status = read_status(_folder(plan, run))
-            here = status.get("host") == socket.gethostname() and status["pid"] != os.getpid()
-            ours = launcher not in _WORKERS or status.get("parent") == os.getpid()
-            if status["state"] == "running" and here and ours:
-                with suppress(ProcessLookupError, PermissionError):  # it has just ended
-                    os.kill(status["pid"], signal.SIGTERM)
 
     before = {s: signal.signal(s, handle) for s in stops()}
     try:
@@ -270,7 +258,7 @@ def _stopping(plan: Plan, launcher: str) -> Iterator[Any]:
 
 
 def _stop(plan: Plan) -> Path:
-    """Returns the file that tells this command's jobs that have not begun not to."""
+    """Returns the file that stops this command's jobs, and keeps the others from beginning."""
     return plan.folder / f"stop-{os.getpid()}"
 
 
