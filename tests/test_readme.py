@@ -14,6 +14,7 @@ from vitcli.study.plan import make_plan
 
 ROOT = Path(__file__).parent.parent
 LAPTOP = ROOT / "outputs" / "reference" / "laptop"
+CLOTHES = ROOT / "outputs" / "reference" / "fashion_mnist"
 README = (ROOT / "README.md").read_text()
 STRIP = dict(re.findall(r"^\| \[`([\w-]+)`\]\(\S+\) \|.*\| ([^|]+) \|$", README, re.MULTILINE))
 
@@ -27,9 +28,11 @@ def test_a_study_s_verdicts_are_those_of_its_file(study: str) -> None:
     assert STRIP[study].split() == [SYMBOLS[claim["verdict"]] for claim in claims]
 
 
-@pytest.mark.parametrize("study", sorted(STRIP))
-def test_a_report_is_of_the_study_as_its_file_has_it(study: str) -> None:
-    reported, now = Study.from_plan(LAPTOP / study / "plan.json"), make_plan(study).study
+@pytest.mark.parametrize("folder", [*sorted(LAPTOP / s for s in STRIP), *sorted(CLOTHES.iterdir())])
+def test_a_report_is_of_the_study_as_its_file_has_it(folder: Path) -> None:
+    overrides = ["data=fashion_mnist", "data.img_size=16"] if folder.parent == CLOTHES else []
+    reported = Study.from_plan(folder / "plan.json")
+    now = make_plan(folder.name, overrides).study
     assert reported.claims == now.claims
     assert reported.differences == now.differences
     assert reported.seeds == now.seeds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import Any
 
@@ -68,6 +69,23 @@ def test_lines_are_means_over_seeds_at_the_columns_values(curve: Results) -> Non
         assert y == pytest.approx(expected)
     assert figure.axes[0].get_xscale() == "log"
     assert [t.get_text() for t in figure.axes[0].get_xticklabels()][-1] == "81000"
+
+
+@pytest.mark.parametrize("places", [[1000, 7000, 45_000, 60_000], [50_000, 1000, 60_000, 40_000]])
+def test_labels_of_near_columns_do_not_touch(places: list[float]) -> None:
+    values = {row: np.array([[0.5, 0.6, 0.7, 0.71]] * 2) for row in ("vit", "bit")}
+    figure = curves.draw(results(values, places=places))
+    figure.draw_without_rendering()
+    labels = figure.axes[0].get_xticklabels()
+    assert [label.get_text().strip() for label in labels] == [f"{x:g}" for x in sorted(places)]
+    boxes = [label.get_window_extent() for label in labels if label.get_text()[0] != "\n"]
+    lower = [label.get_window_extent() for label in labels if label.get_text()[0] == "\n"]
+    assert lower
+    for row in (boxes, lower):
+        for one, other in itertools.pairwise(row):
+            assert one.x1 < other.x0
+    (said,) = (text for text in figure.axes[0].texts if text.get_text().startswith("line: mean"))
+    assert said.get_window_extent().y1 < figure.axes[0].xaxis.label.get_window_extent().y0
 
 
 def test_rows_differ_in_colour_and_in_marker(curve: Results) -> None:

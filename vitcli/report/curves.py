@@ -7,6 +7,7 @@ share no axis with ours.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Points = Sequence[tuple[float, float]]
+_LETTER = 0.016  # a letter's width in that of the panel
 _PAPER_X = {"exaflops": "Training exaFLOPs", "images": "Images of pre-training"}
 
 
@@ -85,8 +87,9 @@ def _ours(ax: Axes, results: Results) -> None:
     ax.set_ylim(max(low, min(ys) - room), min(high, max(ys) + room))
     _ticks(ax, xs)
     if study.x.of == "column":
-        ticks = [(c.value, short(c.label)) for c in study.columns.values() if c.value is not None]
-        ax.set_xticks([x for x, _ in ticks], [label for _, label in ticks])
+        values = [(c.value, short(c.label)) for c in study.columns.values() if c.value is not None]
+        named = sorted(values)
+        ax.set_xticks([x for x, _ in named], _apart(named))
         ax.set_xticks([], minor=True)
     note(ax, "\n".join(("   ".join(said[:3]), "   ".join(said[3:]))).strip())
     _legend(ax)
@@ -161,6 +164,17 @@ def _ticks(ax: Axes, xs: list[float]) -> None:
     ax.xaxis.set_major_locator(LogLocator(subs=(1.0,) if max(xs) > 50 * min(xs) else (1, 2, 5)))
     ax.xaxis.set_major_formatter(lambda x, _: _number(x))
     ax.xaxis.set_minor_formatter(lambda x, _: "")
+
+
+def _apart(named: Sequence[tuple[float, str]]) -> list[str]:
+    """Returns the labels of ticks; one that would touch the one before it stands a line lower."""
+    labels, axis = list[str](), math.log(named[-1][0] / named[0][0]) or 1.0
+    for i, (x, label) in enumerate(named):
+        before = named[i - 1] if i and not labels[-1].startswith("\n") else None
+        room = 0 if before is None else _LETTER * max(len(label), len(before[1]))
+        near = before is not None and math.log(x / before[0]) / axis < room
+        labels.append(f"\n{label}" if near else label)
+    return labels
 
 
 def _number(x: float) -> str:

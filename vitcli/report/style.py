@@ -84,8 +84,9 @@ def of_paper(ax: Axes, paper: Paper, characters: int) -> None:
 
 
 def note(ax: Axes, text: str) -> None:
-    """Writes what is drawn below a panel and its x-label, small."""
-    below = 38 if ax.get_xlabel() else 22  # points
+    """Writes what is drawn below a panel, the labels of its ticks and its x-label, small."""
+    lines = max((t.get_text().count("\n") for t in ax.get_xticklabels()), default=0)
+    below = (38 if ax.get_xlabel() else 22) + 11 * lines  # points
     ax.annotate(
         text,
         (0, 0),
