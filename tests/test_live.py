@@ -57,7 +57,7 @@ def test_a_plan_that_is_edited_meanwhile_does_not_end_the_board(
         plan.write_text(whole)
         put(states(), tmp_path)
     shown = capsys.readouterr()
-    assert ("6 done" if terminal else "[6/6] A-c0-0: 0.800  1 s") in shown.out
+    assert ("6 done" if terminal else "/6] A-c0-0: 0.800  1 s") in shown.out  # put writes in steps
     assert "Traceback" not in shown.err
 
 
