@@ -78,7 +78,11 @@ def quietly() -> Iterator[None]:
 
 
 def orientation(image: Image.Image) -> int:
-    """Returns EXIF's orientation, 1 to 8; 1, upright, where there is none that can be read."""
+    """Returns EXIF's orientation, 1 to 8; 1, upright, where there is none that can be read.
+
+    The image is decoded already, or a TIFF: Pillow decodes a PNG to find its EXIF, and a broken one
+    would be taken for upright.
+    """
     try:
         found = image.getexif().get(ExifTags.Base.Orientation, UPRIGHT)
     except Exception:  # Pillow raises all kinds on a broken EXIF; viewers show such images upright
