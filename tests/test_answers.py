@@ -95,7 +95,7 @@ def test_eval_and_data_check(vitcli: Callable[..., Ended], tiny: list[str]) -> N
     assert checked["bad"] == {}
 
 
-@pytest.mark.parametrize("kind", ["models", "data", "recipes", "claims"])
+@pytest.mark.parametrize("kind", ["models", "data", "recipes", "claims", "settings"])
 def test_lists(vitcli: Callable[..., Ended], kind: str) -> None:
     found = answered(vitcli("list", kind, "--json"), "list")
     assert found.keys() == {kind}

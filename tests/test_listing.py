@@ -14,10 +14,11 @@ from helpers import TWO_CELLS, Ended
 from vitcli import listing
 from vitcli.catalog import about, groups, options, studies
 from vitcli.compose import compose, known_keys
-from vitcli.config import AugmentConfig
+from vitcli.config import AugmentConfig, RunConfig
 from vitcli.files import conf_dir
 from vitcli.listing import config_of
 from vitcli.rules import validate_fields
+from vitcli.settings import walk
 
 
 def test_groups_are_those_that_a_run_has(tmp_path: Path) -> None:
@@ -105,6 +106,32 @@ def test_a_study_costs_what_its_plan_says(
     said = re.search(r"of (\d+) runs to go: (\S+) FLOPs", vitcli("plan", "pos-emb").out)
     assert said is not None
     assert row == ["Position embedding: kind and place", "Table 8", *said.groups()]
+
+
+def test_settings_are_all_that_a_run_has_with_what_they_can_be(
+    vitcli: Callable[..., Ended],
+) -> None:
+    rows = table(vitcli("list", "settings"))
+    nodes = {key.rpartition(".")[0] for key in known_keys()}  # data, data.augment
+    assert rows.keys() == set(known_keys()) - nodes - set(groups())
+    assert rows["recipe.lr"] == ["0.003", "float >= 0", "the peak of the schedule"]
+    assert rows["train.precision"][:2] == ["auto", "auto, fp32, bf16"]
+    assert rows["train.steps"][:2] == ["null", "int >= 1, null"]
+    assert rows["data.img_size"][:2] == ["16", "int >= 4, [int >= 4, int >= 4]"]
+    assert rows["evals.shots"][:2] == ["[5, 10]", "[int >= 1, ...]"]
+    assert rows["data.augment.flip"][:2] == ["false", "true, false"]
+    assert rows["data.path"][:2] == ["null", "str, null"]
+
+
+def test_each_setting_has_a_meaning_from_the_comments_on_it() -> None:
+    said = {each.key: each.meaning for each in walk(RunConfig())}
+    assert [key for key, meaning in said.items() if len(meaning.split()) < 2] == []
+    assert said["stem.width"] == "of a hybrid: channels after its first convolution"  # beside it
+    assert said["pos_emb.kind"] == "what tells where a token is"  # above it
+    assert said["model.pool"].startswith("what stands for an image")  # two lines
+    assert said["model.pool"].endswith("beside one (gap_class)")
+    # Whose field has several lines.
+    assert said["finetune.resize"].startswith("how the position embedding is resized")
 
 
 @pytest.mark.slow

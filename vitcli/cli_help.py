@@ -18,7 +18,7 @@ vitcli: what the design choices of a Vision Transformer do, on your own data and
   vitcli status pos-emb           how far its runs are
   vitcli report pos-emb           its verdicts, table and figures, as report.html
 
-vitcli list       the models, studies, data, recipes and claims there are
+vitcli list       the models, studies, data, recipes, claims and settings there are
 vitcli doctor     is this machine ready?
 vitcli --help     all commands; `vitcli COMMAND --help` has two examples of each
 """

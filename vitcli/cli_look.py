@@ -17,13 +17,14 @@ def show_list(
     what: Annotated[
         str,
         typer.Argument(
-            help="models, studies, data, recipes or claims.", autocompletion=complete.kinds
+            help="models, studies, data, recipes, claims or settings.",
+            autocompletion=complete.kinds,
         ),
     ] = "",
     config_dir: ConfigDir = None,
     as_json: Json = False,
 ) -> None:
-    """List the models, studies, data, recipes or claims there are."""
+    """List the models, studies, data, recipes, claims or settings there are."""
     from rich.live import Live
     from rich.table import Table
 

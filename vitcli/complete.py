@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import Field, fields, is_dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import typer
 
@@ -83,10 +81,11 @@ def _known(ctx: typer.Context) -> Mapping[str, list[str]]:
     """Returns the keys that can be set, with what each can be."""
     from vitcli.catalog import groups, options
     from vitcli.config import RunConfig
+    from vitcli.settings import walk
 
     config_dir = _config_dir(ctx)
     known = {group: list(options(group, config_dir)) for group in groups(config_dir)}
-    known |= {key: _values(*found) for key, *found in _leaves(RunConfig(), "")}
+    known |= {each.key: each.values or _open(each.type) for each in walk(RunConfig())}
     if "study" in ctx.params:
         del known["seed"]  # a study has several
         known["seeds"] = ["<int>"]
@@ -95,23 +94,9 @@ def _known(ctx: typer.Context) -> Mapping[str, list[str]]:
     return known
 
 
-def _leaves(node: Any, prefix: str) -> Iterator[tuple[str, Field[Any], Any]]:
-    """Yields the key, the field and the default of each single setting."""
-    for each in fields(node):
-        value = getattr(node, each.name)
-        if is_dataclass(value):
-            yield from _leaves(value, f"{prefix}{each.name}.")
-        else:
-            yield f"{prefix}{each.name}", each, value
-
-
-def _values(field: Field[Any], default: Any) -> list[str]:
-    """Returns what a setting can be; where that is open, the kind of value, as help has it."""
-    if "choices" in field.metadata:
-        return list(field.metadata["choices"])
-    if isinstance(default, bool):
-        return ["true", "false"]
-    kind = re.match(r"\w+", str(field.type))  # of `int | None`, `list[int]`
+def _open(typed: str) -> list[str]:
+    """Returns the kind of value that a setting has, as help has it."""
+    kind = re.match(r"\w+", typed)  # of `int | None`, `list[int]`
     return [f"<{kind[0]}>"] if kind else []
 
 

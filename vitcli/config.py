@@ -1,6 +1,7 @@
 """The schema of every run, one dataclass per config group.
 
 `conf/` fills these classes, `compose.py` makes them, `rules.py` checks them, all else reads them.
+What is said of a field in comments, beside or above it, is what `vitcli list settings` prints.
 """
 
 from __future__ import annotations
@@ -18,29 +19,30 @@ CROP_MODES = ("center", "squash", "border")  # timm's
 class ModelConfig:
     """Sizes of a Vision Transformer (paper, Table 1) or of a BiT ResNet."""
 
-    name: str = word("nano")
-    family: str = choice("vit", "resnet", group="vitcli.models")
-    depth: int = at_least(0, 0)
-    embed_dim: int = at_least(0, 0)
-    mlp_dim: int = at_least(0, 0)
-    num_heads: int = at_least(0, 0)
-    patch_size: int = at_least(1, 1)  # pixels; of a hybrid: its total stride
-    # What stands for an image: the class token, or the mean of the patch tokens; gap: there is no
-    # class token, gap_class: there is one beside them.
+    name: str = word("nano")  # of the size: a part of the names of runs
+    family: str = choice("vit", "resnet", group="vitcli.models")  # vit, of hybrids too; resnet: BiT
+    depth: int = at_least(0, 0)  # of a ViT: encoder blocks
+    embed_dim: int = at_least(0, 0)  # of a ViT: width of the tokens
+    mlp_dim: int = at_least(0, 0)  # of a ViT: hidden width of a block's MLP
+    num_heads: int = at_least(0, 0)  # of a ViT: heads of attention; they divide embed_dim
+    patch_size: int = at_least(1, 1)  # of a ViT: pixels a side; of a hybrid: its total stride
+    # what stands for an image: the class token (token), or the mean of the patch tokens, without a
+    # class token (gap) or beside one (gap_class)
     pool: str = choice("token", "gap", "gap_class")
-    fc_norm: bool = field(
-        default=False, metadata={"later": True}
-    )  # norm after the mean, not before
+    # the last norm comes after the mean over tokens, not before it
+    fc_norm: bool = field(default=False, metadata={"later": True})
     head_hidden: bool = False  # tanh hidden layer in the head, as in the paper's pre-training
-    head_hidden_dim: int = at_least(0, 0, later=True)  # its width; 0: embed_dim
-    gelu: str = choice("tanh", "erf")  # Google's code: tanh; timm and Hugging Face: erf
-    norm_eps: float = at_least(0.0, 1e-6)
+    head_hidden_dim: int = at_least(0, 0, later=True)  # width of that layer; 0: embed_dim
+    gelu: str = choice("tanh", "erf")  # tanh: as Google's code; erf: as timm and Hugging Face
+    norm_eps: float = at_least(0.0, 1e-6)  # what norms add to the variance
     layers: list[int] = at_least(1, [])  # of a ResNet: bottleneck units in each stage
     width: int = at_least(1, 64)  # of a ResNet: channels after the first convolution
-    root: str = choice("imagenet", "small")  # of a ResNet: 7x7/2 and max pool, or 3x3/1
-    # Of a ResNet's group norms; 0: 32, or as many as leave two channels or more in each.
+    root: str = choice(
+        "imagenet", "small"
+    )  # of a ResNet: begins with 7x7/2 and a max pool, or with 3x3/1
+    # of a ResNet: groups of its norms; 0: 32, or as many as leave two channels or more in each
     groups: int = at_least(0, 0, later=True)
-    # Of a family of another package: whatever it wants to know, by name.
+    # of a family of another package: whatever it wants to know, by name
     options: Any = field(default=None, metadata={"later": True})
 
     @property
@@ -53,7 +55,9 @@ class ModelConfig:
 class PosEmbConfig:
     """Kind and place of the position embedding (paper, D.4 and Table 8)."""
 
+    # what tells where a token is
     kind: str = choice("learned_1d", "none", "learned_2d", "relative", "sincos_2d")
+    # where that is added: once, or at every layer from a table of its own, or from a shared one
     where: str = choice("stem", "every_layer", "shared")
     offsets: str = choice("1d", "2d")  # of `relative`: raster offsets (the paper's) or grid offsets
 
@@ -62,23 +66,25 @@ class PosEmbConfig:
 class StemConfig:
     """What makes tokens of an image: a patch projection, or a ResNet before it (the hybrid)."""
 
-    name: str = word("patch")
-    # Units in each stage, by the total stride in pixels; empty: no ResNet.
+    name: str = word("patch")  # a part of the names of runs
+    # of a hybrid: {stride: [units in each stage]}, for each total stride in pixels; {}: no ResNet
     layers: dict[str, list[int]] = field(default_factory=dict)
-    width: int = at_least(1, 64)
-    root: str = choice("imagenet", "small")
-    groups: int = at_least(0, 0, later=True)  # as model.groups
+    width: int = at_least(1, 64)  # of a hybrid: channels after its first convolution
+    root: str = choice("imagenet", "small")  # of a hybrid, as model.root
+    groups: int = at_least(0, 0, later=True)  # of a hybrid, as model.groups
 
 
 @dataclass
 class AugmentConfig:
     """How training images are varied, by (seed, epoch, index)."""
 
-    crop: str = choice("none", "pad", "inception")  # none: as for evaluation
-    pad: int = at_least(1, 4)  # pixels around an image of 32, of crop=pad
-    min_area: float = at_least(0.0, 0.05)  # of crop=inception, as a share of the image
-    flip: bool = False  # left to right, every other image
-    randaugment: str | None = None  # as timm writes it: rand-m9-n2-mstd0.5
+    crop: str = choice(
+        "none", "pad", "inception"
+    )  # of training; none: as for evaluation; inception: a random area
+    pad: int = at_least(1, 4)  # of crop=pad: pixels around an image of 32
+    min_area: float = at_least(0.0, 0.05)  # of crop=inception: smallest share of the image
+    flip: bool = False  # mirror every other image, left to right
+    randaugment: str | None = None  # RandAugment, as timm writes it: rand-m9-n2-mstd0.5
     erasing: float = at_least(0.0, 0.0)  # probability of a grey rectangle
 
 
@@ -86,6 +92,7 @@ class AugmentConfig:
 class DataConfig:
     """A data set and how much of it to train on."""
 
+    # which set, or which kind of set of your own; data=NAME also sets what belongs to it
     name: str = choice(
         "glyphs",
         "digits",
@@ -100,36 +107,39 @@ class DataConfig:
         "wds",
         group="vitcli.data",
     )
-    path: str | None = None  # of a set of your own
+    path: str | None = None  # of a set of your own: where it is
     alias: str | None = None  # your name for it: then its path is not part of a run's identity
     root: str = "data"  # where downloads are kept
-    download: bool = False  # if it is not in root
+    download: bool = False  # fetch the set if it is not in data.root
     size: int | None = at_least(1, None)  # training images: a nested prefix; null: all there are
-    val_size: int | None = at_least(1, 2000)  # null: all there are
-    img_size: Any = field(default=16, metadata={"sides": 4})  # pixels; or [height, width]
-    num_classes: int | None = at_least(2, 10)  # null: those that the images have
-    level: str = choice("plain", "colour", "clutter")  # of glyphs
+    val_size: int | None = at_least(1, 2000)  # validation images; null: all there are
+    img_size: Any = field(default=16, metadata={"sides": 4})  # pixels a side, or [height, width]
+    num_classes: int | None = at_least(2, 10)  # classes; null: those that the images have
+    level: str = choice("plain", "colour", "clutter")  # of glyphs: their look
     seed: int = at_least(0, 0)  # which images there are; the run's own seed does not change them
-    # Of hfds, wds: read in order, shuffled in a buffer; size: the first so many.
+    # of hfds, wds: read in order, shuffled in a buffer; data.size: the first so many
     stream: bool = field(default=False, metadata={"later": True})
-    # Of imagefolder, imagenet. torchvision: 1, 10, 2, B, a; natural, as timm: 1, 2, 10, a, B.
+    # of imagefolder, imagenet: how folders are sorted; torchvision: 1, 10, 2, B, a; natural, as
+    # timm: 1, 2, 10, a, B
     class_order: str = choice("torchvision", "natural", later=True)
-    # Of `eval`: a file with a line for each class of the head, in its order.
+    # of `vitcli eval`: a file with a line for each class of the head, in its order
     class_map: str | None = field(default=None, metadata={"later": True})
-    # Of hfds, wds their splits, of folders their names: then val/ comes before validation/.
+    # for training and validation: of hfds, wds splits; of folders their names, val/ if it is there
     splits: list[str] = field(default_factory=lambda: ["train", "validation"])
-    # Share of each class held out for validation where the set has no validation part.
+    # share of each class held out for validation where the set has no validation part
     val_share: float | None = at_least(0.0, None, later=True)
-    columns: list[str] = field(default_factory=lambda: ["image", "label"])  # of hfds
-    # Of hfds: which configuration of a set of the Hub that has several.
+    columns: list[str] = field(
+        default_factory=lambda: ["image", "label"]
+    )  # of hfds: which two they are
+    # of hfds: which configuration of a set of the Hub that has several
     config_name: str | None = field(default=None, metadata={"later": True})
     workers: int = at_least(0, 2)  # processes that decode; 0: this one
     max_bad: int = at_least(0, 0)  # images that may fail to decode, and are left out
-    # Of an image; a larger one counts as bad.
+    # of an image; a larger one counts as bad
     max_pixels: int = at_least(1, 100_000_000, later=True)
-    interpolation: str = choice("bilinear", "bicubic")
-    crop_pct: float = at_least(0.0, 0.875)  # of the shorter side that evaluation sees
-    # center: its middle; squash: all of it, in other proportions; border: padded to a square.
+    interpolation: str = choice("bilinear", "bicubic")  # how images are resized
+    crop_pct: float = at_least(0.0, 0.875)  # share of the shorter side that evaluation sees
+    # center: its middle; squash: all of it, in other proportions; border: padded to a square
     crop_mode: str = choice(*CROP_MODES, later=True)
     real_labels: str | None = None  # of imagenet: the file real.json, for val/real
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -150,19 +160,19 @@ class DataConfig:
 class RecipeConfig:
     """Optimizer, schedule and regularisation (paper, Tables 3 and 4)."""
 
-    optimizer: str = choice("adamw", "sgd")
-    lr: float = at_least(0.0, 1e-3)
-    betas: list[float] = at_least(0.0, [0.9, 0.999])  # of adamw
+    optimizer: str = choice("adamw", "sgd")  # adamw: Adam with decoupled weight decay
+    lr: float = at_least(0.0, 1e-3)  # the peak of the schedule
+    betas: list[float] = at_least(0.0, [0.9, 0.999])  # of adamw: of its two running means
     momentum: float = at_least(0.0, 0.9)  # of sgd
     weight_decay: float = at_least(0.0, 0.0)  # decoupled, times the learning rate; matrices only
-    schedule: str = choice("cosine", "linear")
+    schedule: str = choice("cosine", "linear")  # how the rate falls to zero after the warm-up
     warmup_steps: int | None = at_least(0, None)  # null: a tenth of the steps
     grad_clip: float = at_least(0.0, 1.0)  # global norm; 0: off
-    dropout: float = at_least(0.0, 0.0)
+    dropout: float = at_least(0.0, 0.0)  # of a ViT: probability
     polyak: float = at_least(0.0, 0.0)  # what a step keeps of the average of weights; 0: no average
-    label_smoothing: float = at_least(0.0, 0.0)
-    mixup: float = at_least(0.0, 0.0)  # alpha; with cutmix, a batch has the one or the other
-    cutmix: float = at_least(0.0, 0.0)
+    label_smoothing: float = at_least(0.0, 0.0)  # share of the target spread over all classes
+    mixup: float = at_least(0.0, 0.0)  # alpha; 0: off; with cutmix a batch has one of them
+    cutmix: float = at_least(0.0, 0.0)  # alpha of CutMix; 0: off
 
 
 @dataclass
@@ -170,50 +180,54 @@ class FinetuneConfig:
     """Transfer: whose weights training starts from, under a new head (paper, 3.2 and B.1.1)."""
 
     source: str | None = None  # a run's folder, a checkpoint, timm:NAME, hf:REPO; null: nobody's
-    # Which they are, found when the run is described: the id of a run of ours, else their hash.
+    # not to be set: which weights these are, a run's id or a file's hash, found from the source
     weights: str | None = None
+    # how the position embedding is resized to another grid; auto: as the source's code does
     resize: str = choice(
         "auto", "bilinear_corners", "bicubic", "bicubic_plain", "bicubic_corners",
         "nearest", "reinit",
     )  # fmt: skip
-    # Whose interpolation and crop: those of data, or the source's, found when the run is described.
+    # whose interpolation and crop images have: those of data, or the source's
     preprocess: str = choice("data", "source", later=True)
     lr_grid: list[float] = at_least(0.0, [])  # rates to try on a dev split; empty: recipe.lr
-    dev_share: float = at_least(0.0, 0.1)  # of the training images
+    dev_share: float = at_least(0.0, 0.1)  # of that dev split, as a share of the training images
 
 
 @dataclass
 class TrainConfig:
     """How long, in which batches and which numbers. One of steps, epochs, images is set."""
 
-    steps: int | None = at_least(1, None)
-    epochs: float | None = at_least(0.0, None)
-    images: int | None = at_least(1, None)
-    batch_size: int = at_least(1, 64)
-    accumulate: int = at_least(1, 1)  # micro-batches in a batch
-    # Smaller micro-batches where memory runs out.
+    steps: int | None = at_least(1, None)  # length of training in optimizer steps
+    epochs: float | None = at_least(0.0, None)  # or its length in passes over the images
+    images: int | None = at_least(1, None)  # or its length in images seen
+    batch_size: int = at_least(1, 64)  # images in a step, of all processes together
+    accumulate: int = at_least(1, 1)  # micro-batches that a batch is divided into
+    # smaller micro-batches where memory runs out
     auto_batch: bool = field(default=False, metadata={"later": True})
-    # A step whose gradient is not finite ends the run, or is left out and counted.
+    # a step whose gradient is not finite ends the run, or is left out and counted
     on_nan: str = choice("stop", "skip", later=True)
-    precision: str = choice("auto", "fp32", "bf16")
+    precision: str = choice("auto", "fp32", "bf16")  # auto: bf16 where it is faster
     # best: early stopping, the weights of the step with the best validation top-1 (Fig. 4).
     keep: str = choice("last", "best", later=True)
-    val_every: int | None = at_least(1, None, later=True)  # steps, of keep=best; null: a tenth
+    # of keep=best: steps between two looks; null: a tenth of them
+    val_every: int | None = at_least(1, None, later=True)
 
 
 @dataclass
 class EvalsConfig:
     """What is measured after training, besides upstream validation."""
 
-    # Data set of the few-shot linear evaluation, or a list of them; null: none.
+    # data of the few-shot linear evaluation: letters, digits, a name in data; a list; null: none
     downstream: Any = None
-    path: str | None = None  # of `downstream`, if it is a set of your own
-    shots: list[int] = at_least(1, [5, 10])
-    draws: int = at_least(1, 20)
-    l2: float = at_least(0.0, 1024.0)
-    zero_shot: bool = field(default=False, metadata={"later": True})  # of a source run's own head
-    shifts: list[int] = at_least(1, [], later=True)  # pixels to translate by; empty: no such test
-    own: list[str] = field(default_factory=list, metadata={"later": True})  # of other packages
+    path: str | None = None  # of evals.downstream, if it is a set of your own: where it is
+    shots: list[int] = at_least(1, [5, 10])  # few-shot: labelled images of each class
+    draws: int = at_least(1, 20)  # few-shot: random sets of them, whose accuracies are averaged
+    l2: float = at_least(0.0, 1024.0)  # few-shot: strength of the ridge regression's penalty
+    # of a fine-tuned run: measure the source with its own head at the new size, before training
+    zero_shot: bool = field(default=False, metadata={"later": True})
+    shifts: list[int] = at_least(1, [], later=True)  # translations to measure, in pixels
+    # evaluators of other packages, by name
+    own: list[str] = field(default_factory=list, metadata={"later": True})
 
     def __post_init__(self) -> None:
         if isinstance(self.downstream, list) and len(self.downstream) < 2:
@@ -231,8 +245,8 @@ class EvalsConfig:
 class CheckpointConfig:
     """How often the training state is saved: by steps or minutes, whichever comes first."""
 
-    every: int = at_least(1, 500)  # steps
-    minutes: float = at_least(0.0, 10.0)
+    every: int = at_least(1, 500)  # steps between two saved states
+    minutes: float = at_least(0.0, 10.0)  # or minutes, if these pass first
 
 
 @dataclass
@@ -248,15 +262,15 @@ class RunConfig:
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     evals: EvalsConfig = field(default_factory=EvalsConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
-    seed: int = at_least(0, 0)
-    device: str = choice("auto", "cpu", "cuda", "mps", "xpu")
-    compile: str = choice("auto", "on", "off")  # the step, by torch.compile; auto: where it pays
+    seed: int = at_least(0, 0)  # of new weights, the order of images, augmentation and dropout
+    device: str = choice("auto", "cpu", "cuda", "mps", "xpu")  # auto: an accelerator, if any
+    compile: str = choice("auto", "on", "off")  # the step; auto: where it pays
     threads: int = at_least(0, 0)  # CPU threads; 0: one per core
-    parallel: str = choice("ddp", "fsdp")  # of more processes than one; fsdp divides the weights
-    recompute: bool = False  # a ViT's blocks again in the backward pass: less memory, more time
-    # Who else is told of the run, through its own library (docs/trackers.md).
+    parallel: str = choice("ddp", "fsdp")  # of several processes; fsdp divides weights
+    recompute: bool = False  # a ViT's blocks, in the backward pass: less memory, more time
+    # who else is told of the run, through its own library (docs/trackers.md)
     tracker: str = choice("none", "tensorboard", "wandb", "mlflow", "trackio")
-    outputs: str = "outputs"
+    outputs: str = "outputs"  # the folder of runs, studies and logs
 
 
 def under_new_head(config: RunConfig, source: RunConfig, weights: str) -> RunConfig:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vitcli.catalog import about, options, studies
+from vitcli.catalog import about, groups, options, studies
 from vitcli.compose import compose
 from vitcli.config import DataConfig, RunConfig, TrainConfig
 from vitcli.files import conf_dir
 from vitcli.perf import count, num_tokens
 from vitcli.rules import validate_fields
 from vitcli.sets import sizes
+from vitcli.settings import walk
 from vitcli.with_hydra import read_yaml
 
 Value = str | int | float | None  # None: the images tell, or there is no such thing
@@ -140,6 +142,12 @@ def _claims(config_dir: Path | None) -> Rows:
             yield name, claim.id, claim.where, claim.statement
 
 
+def _settings(config_dir: Path | None) -> Rows:
+    for each in walk(compose((), config_dir)):
+        value = each.value if isinstance(each.value, str) else json.dumps(each.value)
+        yield each.key, value, each.kind, each.meaning
+
+
 def title(path: Path) -> str:
     """Returns a study's title, without one what its comment says. Raises ValueError: no YAML."""
     written = read_yaml(path, ours=True)
@@ -219,5 +227,14 @@ KINDS = {
         ("study", "claim", "paper", "statement"),
         _claims,
         lambda: "`vitcli ablate STUDY` judges them",
+    ),
+    "settings": Kind(
+        "what each setting of a run means, and can be",
+        ("setting", "default", "values", "meaning"),
+        _settings,
+        lambda: (
+            "default: of `vitcli train`; each is KEY=VALUE. Options of a group, as in model=b, set "
+            f"several at once ({', '.join(groups())}): `vitcli train model=b --cfg job` shows them"
+        ),
     ),
 }  # fmt: skip

@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import fields, is_dataclass
 from decimal import Decimal
 from functools import cache
 
 from vitcli.argv import quoted
 from vitcli.config import RunConfig
+from vitcli.settings import walk
 
 _OTHER_SWEEPS = ("glob(", "range(", "sort(", "shuffle(", "tag(")  # of Hydra, besides choice()
 _QUOTED = re.compile(r"""\s*(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")\s*""", re.DOTALL)
@@ -110,18 +110,14 @@ def whole_numbers(text: str) -> str:
 @cache
 def kinds() -> dict[str, str]:
     """Returns the keys of free text (`text`, in lists `texts`) and of whole numbers (`whole`)."""
-    return dict(_kinds(RunConfig, ""))
+    return dict(_kinds())
 
 
-def _kinds(schema: type, prefix: str) -> Iterator[tuple[str, str]]:
-    default = schema()
-    for f in fields(schema):
-        key = prefix + f.name
-        if is_dataclass(nested := getattr(default, f.name)):
-            yield from _kinds(type(nested), f"{key}.")
-        elif f.type in ("str", "str | None") and "choices" not in f.metadata:
-            yield key, "text"
-        elif f.type == "list[str]":
-            yield key, "texts"
-        elif f.type in _WHOLE or "sides" in f.metadata:
-            yield key, "whole"
+def _kinds() -> Iterator[tuple[str, str]]:
+    for each in walk(RunConfig()):
+        if each.type in ("str", "str | None") and "choices" not in each.says:
+            yield each.key, "text"
+        elif each.type == "list[str]":
+            yield each.key, "texts"
+        elif each.type in _WHOLE or "sides" in each.says:
+            yield each.key, "whole"
