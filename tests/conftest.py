@@ -17,6 +17,13 @@ from helpers import OWN, Ended
 os.environ["OMP_NUM_THREADS"] = "1"
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Takes back what a run of another test, in this process, has set."""
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
+
+
 @pytest.fixture
 def tiny(tmp_path: Path) -> list[str]:
     """Overrides that make a run of a second, the same on every CPU, in the test's folder."""

@@ -39,7 +39,7 @@ def trained(tiny: list[str]) -> Path:
 def finetune_overrides(tmp_path: Path, *more: str) -> list[str]:
     return [
         "data=digits", "evals=upstream", "recipe=finetune_laptop", "train.steps=6",
-        "train.batch_size=16", "data.val_size=100", "train.precision=fp32",
+        "train.batch_size=16", "data.val_size=100", "train.precision=fp32", "threads=1",
         f"outputs={tmp_path / 'tuned'}", *more,
     ]  # fmt: skip
 
