@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -34,6 +35,14 @@ def test_a_run_is_that_of_the_command(tiny: list[str]) -> None:
     assert (again.trained, again.folder, again.result) == (False, first.folder, first.result)
     with pytest.raises(ValueError, match="model=nanno: choose from"):
         vitcli.run("model=nanno")
+
+
+@pytest.mark.parametrize(("given", "spins"), [({}, "3000"), ({"OMP_WAIT_POLICY": "active"}, None)])
+def test_threads_spin_little_unless_one_says_so(given: dict[str, str], spins: str | None) -> None:
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "GOMP_"))} | given
+    code = "import os, sys, vitcli; print('torch' in sys.modules, os.environ.get('GOMP_SPINCOUNT'))"
+    ended = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert ended.stdout == f"False {spins}\n", ended.stderr
 
 
 def test_results_are_rows_that_a_notebook_shows(tmp_path: Path) -> None:

@@ -19,11 +19,6 @@ from vitcli.files import one_line
 from vitcli.machine import check_alone, place
 from vitcli.output import answer, be_lenient, console, lost_output, plural
 
-# Before torch is loaded. Threads that spin long while they wait starve the one they wait for where
-# another process is busy: a step of ViT nano on two threads then takes 380 ms, with few spins 78;
-# alone 25, with few spins 32. The one-thread runs of a study wait for nobody.
-if "OMP_WAIT_POLICY" not in os.environ:
-    os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 # Of a notebook: it may name what is not installed here, and figures go to files.
 os.environ.pop("MPLBACKEND", None)
 
