@@ -62,7 +62,7 @@ def test_version(vitcli: Callable[..., Ended]) -> None:
         (["data", "chck"], "data: no command 'chck'; did you mean 'check'?"),
         (["data", "xyzzy"], "data: no command 'xyzzy'; `vitcli data --help` lists all"),
         (["data"], "data: choose from check, show"),
-        (["list", "modles"], "claims; did you mean 'models'?"),
+        (["list", "modles"], "settings; did you mean 'models'?"),
         (["status"], "status: missing argument 'study'"),
         (["status", "a", "b"], "status: got unexpected extra argument(s) (b)"),
         (["status", "--outputz=x"], "no such option: --outputz; did you mean '--outputs'?"),

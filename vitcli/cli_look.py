@@ -24,7 +24,7 @@ def show_list(
     config_dir: ConfigDir = None,
     as_json: Json = False,
 ) -> None:
-    """List the models, studies, data, recipes, claims or settings there are."""
+    """List models, studies, data, recipes, claims or settings."""
     from rich.live import Live
     from rich.table import Table
 
