@@ -37,9 +37,8 @@ class ModelConfig:
     norm_eps: float = at_least(0.0, 1e-6)  # what norms add to the variance
     layers: list[int] = at_least(1, [])  # of a ResNet: bottleneck units in each stage
     width: int = at_least(1, 64)  # of a ResNet: channels after the first convolution
-    root: str = choice(
-        "imagenet", "small"
-    )  # of a ResNet: begins with 7x7/2 and a max pool, or with 3x3/1
+    # of a ResNet: begins with 7x7/2 and a max pool, or with 3x3/1
+    root: str = choice("imagenet", "small")
     # of a ResNet: groups of its norms; 0: 32, or as many as leave two channels or more in each
     groups: int = at_least(0, 0, later=True)
     # of a family of another package: whatever it wants to know, by name
@@ -78,9 +77,8 @@ class StemConfig:
 class AugmentConfig:
     """How training images are varied, by (seed, epoch, index)."""
 
-    crop: str = choice(
-        "none", "pad", "inception"
-    )  # of training; none: as for evaluation; inception: a random area
+    # of training; none: as for evaluation; pad: moved; inception: a random area
+    crop: str = choice("none", "pad", "inception")
     pad: int = at_least(1, 4)  # of crop=pad: pixels around an image of 32
     min_area: float = at_least(0.0, 0.05)  # of crop=inception: smallest share of the image
     flip: bool = False  # mirror every other image, left to right
@@ -128,9 +126,8 @@ class DataConfig:
     splits: list[str] = field(default_factory=lambda: ["train", "validation"])
     # share of each class held out for validation where the set has no validation part
     val_share: float | None = at_least(0.0, None, later=True)
-    columns: list[str] = field(
-        default_factory=lambda: ["image", "label"]
-    )  # of hfds: which two they are
+    # of hfds: those of images and of labels
+    columns: list[str] = field(default_factory=lambda: ["image", "label"])
     # of hfds: which configuration of a set of the Hub that has several
     config_name: str | None = field(default=None, metadata={"later": True})
     workers: int = at_least(0, 2)  # processes that decode; 0: this one
@@ -264,10 +261,10 @@ class RunConfig:
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     seed: int = at_least(0, 0)  # of new weights, the order of images, augmentation and dropout
     device: str = choice("auto", "cpu", "cuda", "mps", "xpu")  # auto: an accelerator, if any
-    compile: str = choice("auto", "on", "off")  # the step; auto: where it pays
+    compile: str = choice("auto", "on", "off")  # whether steps are compiled; auto: where it pays
     threads: int = at_least(0, 0)  # CPU threads; 0: one per core
-    parallel: str = choice("ddp", "fsdp")  # of several processes; fsdp divides weights
-    recompute: bool = False  # a ViT's blocks, in the backward pass: less memory, more time
+    parallel: str = choice("ddp", "fsdp")  # several processes: weights in each, or divided
+    recompute: bool = False  # compute a ViT's blocks again in the backward pass: less memory
     # who else is told of the run, through its own library (docs/trackers.md)
     tracker: str = choice("none", "tensorboard", "wandb", "mlflow", "trackio")
     outputs: str = "outputs"  # the folder of runs, studies and logs
