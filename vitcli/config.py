@@ -92,19 +92,9 @@ class DataConfig:
 
     # which set, or which kind of set of your own; data=NAME also sets what belongs to it
     name: str = choice(
-        "glyphs",
-        "digits",
-        "cifar10",
-        "cifar100",
-        "mnist",
-        "fashion_mnist",
-        "kmnist",
-        "imagefolder",
-        "imagenet",
-        "hfds",
-        "wds",
-        group="vitcli.data",
-    )
+        "glyphs", "digits", "cifar10", "cifar100", "mnist", "fashion_mnist", "kmnist",
+        "imagefolder", "imagenet", "hfds", "wds", group="vitcli.data",
+    )  # fmt: skip
     path: str | None = None  # of a set of your own: where it is
     alias: str | None = None  # your name for it: then its path is not part of a run's identity
     root: str = "data"  # where downloads are kept
