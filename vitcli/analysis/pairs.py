@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,8 +80,8 @@ def arms_of(
     cells = [_cells(results, claim, name, metrics) for name in pair]
     arms = [_arm(results, claim, each, metrics) for each in cells]
     parts = [p for arm in arms for p in (arm.y, arm.picks, arm.against) if p is not None]
-    whole = np.flatnonzero(np.isfinite(np.hstack(parts)).all(axis=1))
-    seeds = tuple(results.seeds[i] for i in whole)
+    whole = np.all(np.isfinite(np.hstack(parts)), axis=1)
+    seeds = tuple(compress(results.seeds, whole))
     return [_of_seeds(arm, whole, seeds) for arm in arms], cells
 
 
@@ -201,7 +202,7 @@ def _arm(results: Results, claim: Claim, cells: list[Cell], metrics: Sequence[st
     )
 
 
-def _of_seeds(arm: Arm, whole: NDArray[np.intp], seeds: tuple[str, ...]) -> Arm:
+def _of_seeds(arm: Arm, whole: NDArray[np.bool_], seeds: tuple[str, ...]) -> Arm:
     parts = {key: getattr(arm, key) for key in ("y", "picks", "against")}
     its = {key: v[whole] for key, v in parts.items() if v is not None}
     return replace(arm, seeds=seeds, **its)

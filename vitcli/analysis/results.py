@@ -42,10 +42,11 @@ class Results:
     def values(self, cells: Sequence[Cell], metrics: Sequence[str]) -> Array:
         """Returns the mean over the metrics by seed and cell, (S, K); NaN where a run lacks one."""
         found = [
-            [np.mean([self.run(cell, seed).value(name) for name in metrics]) for cell in cells]
+            [[self.run(cell, seed).value(name) for name in metrics] for cell in cells]
             for seed in self.seeds
         ]
-        return np.array(found, dtype=float).reshape(len(self.seeds), len(cells))
+        shape = (len(self.seeds), len(cells), len(metrics))
+        return np.asarray(np.mean(np.reshape(found, shape), axis=-1))
 
     def mean(self, cell: Cell, metric: str, scratch: bool = False) -> float | None:
         """Returns the mean over the seeds that have a value; None if there is none.
