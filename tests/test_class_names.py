@@ -16,6 +16,7 @@ from helpers import Ended
 from PIL import Image
 from transformers import ViTForImageClassification
 
+from vitcli import run as train
 from vitcli.compose import compose
 from vitcli.config import DataConfig
 from vitcli.evaluate import _by_name, _same_classes
@@ -39,7 +40,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def own(photos: Path) -> list[str]:
     return [
         "data=imagefolder", f"data.path={photos}", "data.img_size=16", "data.workers=0",
@@ -47,17 +48,15 @@ def own(photos: Path) -> list[str]:
     ]  # fmt: skip
 
 
-@pytest.fixture
-def trained(vitcli: Callable[..., Ended], own: list[str], tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def trained(own: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on the photos, which tells all of them apart."""
     few = ["model.depth=1", "train.batch_size=16", "train.steps=60", "data.augment.crop=none"]
-    ended = vitcli("train", *own, *few, "train.precision=fp32", f"outputs={tmp_path / 'outputs'}")
-    assert ended.code == 0, ended.err
-    (folder,) = (tmp_path / "outputs" / "runs").iterdir()
-    result = json.loads((folder / "result.json").read_text())
-    assert result["classes"] == NAMES
-    assert result["metrics"]["val/top1"] == 1.0
-    return folder
+    outputs = tmp_path_factory.mktemp("outputs")
+    trained = train(*own, *few, "train.precision=fp32", f"outputs={outputs}")
+    assert trained.result["classes"] == NAMES
+    assert trained.result["metrics"]["val/top1"] == 1.0
+    return trained.folder
 
 
 def nameless(trained: Path, place: Path) -> str:
