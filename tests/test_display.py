@@ -17,8 +17,9 @@ import yaml
 from helpers import ROOT, TWO_CELLS, Ended
 from PIL import Image
 from rich.console import Console
+from torch.utils.flop_counter import FlopCounterMode
 
-from vitcli import bench, bench_data
+from vitcli import bench, bench_data, create_model
 from vitcli.output import console
 from vitcli.progress import counting, duration, measuring, progress
 from vitcli.records import Run
@@ -222,6 +223,25 @@ def test_bf16_is_timed_only_where_a_cpu_has_it(monkeypatch: pytest.MonkeyPatch) 
     for able, expected in (({"avx2": True}, False), ({"avx512_bf16": True}, True)):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda able=able: able)
         assert has_bf16(torch.device("cpu")) is expected
+
+
+def test_bench_says_how_near_a_step_is_to_a_product_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step of three times the FLOPs of a forward pass in 2 s, one product of it in 10 ms."""
+    seconds = {"ours": 2.0, "plain": 3.0, "drawn": 0.1, "product": 0.01}
+    monkeypatch.setattr(bench, "side_by_side", lambda *given: dict(seconds))
+    monkeypatch.setattr(torch, "compile", lambda loss, **options: loss)
+    words = ["model=nano", "data.size=64", "data.val_size=16", "train.batch_size=64", "threads=1"]
+    found = bench.bench_step("nano", words)
+    model, batch = create_model("model=nano", img_size=16, num_classes=64), 64
+    with FlopCounterMode(display=False) as forward:
+        model(torch.zeros(batch, 3, 16, 16))
+    product = 2 * (batch * 17) * 64 * 256 / 0.01  # 17 tokens, D = 64, an MLP of 256
+    assert found["of_peak"] == pytest.approx(
+        3 * forward.get_total_flops() / 2.0 / product, rel=0.01
+    )
+    assert "product" not in found
+    hybrid = bench.bench_step("hybrid", [*words, "stem=resnet_nano"])
+    assert "of_peak" not in hybrid
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from vitcli.compose import compose
 from vitcli.config import FinetuneConfig, RunConfig
 from vitcli.data import Batch, DataSource, build_data
 from vitcli.models import build_model
-from vitcli.perf import train_flops
+from vitcli.perf import count, num_tokens, train_flops
 from vitcli.progress import measuring
 from vitcli.step import has_bf16
 from vitcli.trainer import Trainer, find_device, use_threads
@@ -57,7 +57,8 @@ def bench_step(name: str, overrides: Sequence[str]) -> dict[str, float]:
 
     `ours` is compiled, `plain` is not, `timm_fp32` and `timm_bf16` are a plain loop around timm's
     ViT, `drawn` makes the batch alone. `ratio` is ours over timm's best, of a ResNet over plain;
-    `compile_s` the seconds before the first step, 2 where torch's cache on disk has it.
+    `compile_s` the seconds before the first step, 2 where torch's cache on disk has it. `of_peak`
+    of a ViT is the speed of our whole step, in FLOP/s, over that of one of its products alone.
     """
     config = compose(["evals=upstream", *overrides, "compile=on"])
     device, size = find_device(config), config.train.batch_size
@@ -71,17 +72,24 @@ def bench_step(name: str, overrides: Sequence[str]) -> dict[str, float]:
         "plain": trainer_of(replace(config, compile="off"), fixed).train_step,
         "drawn": partial(data.train_batch, index),
     }
-    if config.model.family == "vit" and not config.stem.layers:
+    pure = config.model.family == "vit" and not config.stem.layers
+    if pure:
+        contestants["product"], product_flops = _product(config, device)
         for kind in ("fp32", "bf16") if has_bf16(device) else ("fp32",):
             contestants[f"timm_{kind}"] = _timm_step(
                 config, data.num_classes, batch, kind == "bf16"
             )
     compile_s = _seconds(contestants["ours"], device)
     seconds = side_by_side(name, contestants, device)
+    peak = {}
+    if pure:
+        _, macs = count(config, config.data.height_width, data.num_classes)
+        step_flops, product_s = 6.0 * macs * size, seconds.pop("product")
+        peak = {"of_peak": step_flops / seconds["ours"] / (product_flops / product_s)}
     speed = {key: size / value for key, value in seconds.items()}
     others = [value for key, value in speed.items() if key.startswith("timm")]
     ratio = speed["ours"] / max(others or [speed["plain"]])
-    return speed | {"ratio": ratio, "compile_s": compile_s}
+    return speed | peak | {"ratio": ratio, "compile_s": compile_s}
 
 
 def show(found: Mapping[str, Mapping[str, float]], console: Console) -> None:
@@ -89,12 +97,14 @@ def show(found: Mapping[str, Mapping[str, float]], console: Console) -> None:
     table = Table(title=f"training step, {torch.get_num_threads()} threads, images/s (median)")
     columns = {"ours": "ours", "plain": "not compiled", "timm_fp32": "timm fp32"}
     columns |= {"timm_bf16": "timm bf16", "drawn": "images made"}
-    for heading in ("model", *columns.values(), "ours / best timm", "to compile"):
+    for heading in ("model", *columns.values(), "ours / best timm", "of peak", "to compile"):
         table.add_column(heading, justify="left" if heading == "model" else "right")
     for name, speed in found.items():
         cells = [f"{speed[key]:,.0f}" if key in speed else "--" for key in columns]
         against = "" if "timm_fp32" in speed else " (not compiled)"
-        table.add_row(name, *cells, f"{speed['ratio']:.2f}{against}", f"{speed['compile_s']:.0f} s")
+        cells += [f"{speed['ratio']:.2f}{against}"]
+        cells += [f"{speed['of_peak']:.0%}" if "of_peak" in speed else "--"]
+        table.add_row(name, *cells, f"{speed['compile_s']:.0f} s")
     console.print(table)
 
 
@@ -166,6 +176,20 @@ def _timm_step(
         optimizer.zero_grad()
 
     return step
+
+
+def _product(config: RunConfig, device: torch.device) -> tuple[Callable[[], object], float]:
+    """Returns the first product of a block's MLP, of a whole batch, and its FLOPs.
+
+    In bf16 where the device multiplies in it: what a step of these shapes could reach at most.
+    """
+    model = config.model
+    rows = config.train.batch_size * num_tokens(model, config.data.height_width)
+    kind = torch.bfloat16 if has_bf16(device) else torch.float32
+    tokens = torch.randn(rows, model.embed_dim, dtype=kind, device=device)
+    weight = torch.randn(model.mlp_dim, model.embed_dim, dtype=kind, device=device)
+    flops = 2.0 * rows * weight.numel()
+    return partial(nn.functional.linear, tokens, weight), flops
 
 
 def side_by_side(
