@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 import threading
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import made_up
 import pytest
 import torch
 import yaml
@@ -25,7 +27,7 @@ from vitcli.progress import counting, duration, measuring, progress
 from vitcli.records import Run
 from vitcli.status import Status
 from vitcli.step import has_bf16
-from vitcli.study.board import board, summary
+from vitcli.study.board import _follow_lines, board, summary
 from vitcli.study.estimate import cost
 from vitcli.study.plan import freeze, make_plan
 
@@ -197,6 +199,17 @@ def test_the_board_shows_each_run_and_each_error(tiny: list[str]) -> None:
     console.file.close()
     assert shown.count("planned") == 16 + 1
     assert "learned_2d-every_layer" in shown
+
+
+def test_runs_that_end_together_are_counted_one_by_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = made_up.write(made_up.results({"A": [[0.1], [0.2], [math.nan]]}), tmp_path)
+    done = threading.Event()
+    done.set()
+    _follow_lines(folder, done, {("A-c0-0", None)})
+    said = [line.partition(":")[0] for line in capsys.readouterr().out.splitlines()]
+    assert said == ["[2/3] A-c0-1", "[3/3] A-c0-2"]
 
 
 def test_a_plan_s_cost_is_the_closed_form(tiny: list[str]) -> None:

@@ -153,12 +153,12 @@ def _follow_lines(folder: Path, done: threading.Event, seen: set[tuple[str, obje
         except (OSError, ValueError):  # the plan is edited or gone; it may be whole again
             continue
         pause = max(REFRESH_SECONDS, _REST * (time.thread_time() - began))
-        for name, run in results.runs.items():
-            if run.state in _ENDED and _end(run) not in seen:
-                seen.add(_end(run))
-                shown = _entry(run, results.study.metric).plain
-                over = sum(each.state in _ENDED for each in results.runs.values())
-                print(f"[{over}/{len(results.runs)}] {name}: {shown}", flush=True)
+        ended = [run for run in results.runs.values() if run.state in _ENDED]
+        new = [run for run in ended if _end(run) not in seen]
+        for place, run in enumerate(new, len(ended) - len(new) + 1):
+            seen.add(_end(run))
+            shown = _entry(run, results.study.metric).plain
+            print(f"[{place}/{len(results.runs)}] {run.id}: {shown}", flush=True)
 
 
 def _end(run: Run) -> tuple[str, object]:
