@@ -19,7 +19,7 @@ from vitcli.compose import compose
 from vitcli.config import FinetuneConfig, RunConfig
 from vitcli.data import Batch, DataSource, build_data
 from vitcli.models import build_model
-from vitcli.perf import count, num_tokens, train_flops
+from vitcli.perf import num_tokens, train_flops
 from vitcli.progress import measuring
 from vitcli.step import has_bf16
 from vitcli.trainer import Trainer, find_device, use_threads
@@ -83,9 +83,8 @@ def bench_step(name: str, overrides: Sequence[str]) -> dict[str, float]:
     seconds = side_by_side(name, contestants, device)
     peak = {}
     if pure:
-        _, macs = count(config, config.data.height_width, data.num_classes)
-        step_flops, product_s = 6.0 * macs * size, seconds.pop("product")
-        peak = {"of_peak": step_flops / seconds["ours"] / (product_flops / product_s)}
+        product = product_flops / seconds.pop("product")
+        peak = {"of_peak": _step_flops(config) / seconds["ours"] / product}
     speed = {key: size / value for key, value in seconds.items()}
     others = [value for key, value in speed.items() if key.startswith("timm")]
     ratio = speed["ours"] / max(others or [speed["plain"]])
@@ -140,8 +139,7 @@ def flops_per_second(config: RunConfig) -> float:
     No data set is opened but those that are made here, whose images cost a core's time too.
     """
     config = replace(config, finetune=FinetuneConfig())
-    steps = replace(config.train, steps=1, images=None, epochs=None)
-    per_image = train_flops(replace(config, train=steps))[1] / config.train.batch_size
+    per_image = _step_flops(config) / config.train.batch_size
     batch_size = max(1, min(config.train.batch_size, int(_TIMED_FLOPS / per_image)))
     train = replace(config.train, batch_size=batch_size, accumulate=1)
     one = replace(config, train=train, compile="off")  # the first minute would be of compiling
@@ -153,6 +151,12 @@ def flops_per_second(config: RunConfig) -> float:
     finally:
         torch.set_num_threads(before)
     return per_image * batch_size / seconds
+
+
+def _step_flops(config: RunConfig) -> float:
+    """Returns the training FLOPs of one step."""
+    step = replace(config.train, steps=1, images=None, epochs=None)
+    return train_flops(replace(config, train=step))[1]
 
 
 def _noise(config: RunConfig) -> DataSource:
@@ -193,7 +197,7 @@ def _timm_step(
 def _product(config: RunConfig, device: torch.device) -> tuple[Callable[[], object], float]:
     """Returns the first product of a block's MLP, of a whole batch, and its FLOPs.
 
-    In bf16 where the device multiplies in it: what a step of these shapes could reach at most.
+    In bf16 where the device multiplies in it. It stands for the peak at the model's shapes.
     """
     model = config.model
     rows = config.train.batch_size * num_tokens(model, config.data.height_width)
