@@ -6,6 +6,7 @@ SLOW ?= slow and not slurm and not ray and not trackers
 REPEATS ?= 10000
 DATA ?= data
 SEEDS ?= 3
+OF ?= laptop
 PYTEST := $(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
@@ -29,7 +30,7 @@ demo: setup ## measure the paper's Table 8 on the embedded data, three of its fi
 test: setup ## run the tests, but for the slow ones
 	$(PYTEST) -m 'not slow'
 
-test-slow: setup ## run the slow tests; one opens the reports in Chromium
+test-slow: setup ## run the slow tests; some open reports in Chromium
 	$(PYTEST) -m '$(SLOW)'
 
 lint: setup ## check format, style and the direction of imports
@@ -52,9 +53,9 @@ docs: setup ## build the pages of docs/ into site/; a broken link is an error
 calibrate: setup ## simulate how often verdicts are wrong (REPEATS=10000: an hour on two cores)
 	PYTHONPATH=tests $(BIN)/python tests/calibrate.py $(REPEATS) outputs/reference/calibration.md
 
-reference: setup ## keep the newest report of STUDY, and its runs without weights, in outputs/reference/laptop
+reference: setup ## keep the newest report of STUDY, and its runs without weights, in outputs/reference/OF (laptop)
 	@test -n "$(STUDY)" || { echo "STUDY=pos-emb: which study?"; exit 2; }
-	$(BIN)/python tests/reference.py $(STUDY) outputs/reference/laptop/$(STUDY)
+	$(BIN)/python tests/reference.py $(STUDY) outputs/reference/$(OF)/$(STUDY)
 
 against-timm: setup ## train Fashion-MNIST in DATA by timm's train.py at TRAIN_PY, and by vitcli (SEEDS=3: half an hour)
 	@test -f "$(TRAIN_PY)" || { echo "TRAIN_PY=$(TRAIN_PY): no such file; it is train.py of timm's repository"; exit 2; }

@@ -240,7 +240,8 @@ def report(repeats: int, pilots: int) -> str:
         f"Made by `make calibrate` ({repeats:,} repeats of each entry, so "
         f"one standard error of 5 % is {100 * math.sqrt(0.05 * 0.95 / repeats):.1f} %). Made-up "
         "runs go through the code that judges real ones; the truth lies on the threshold, "
-        "or is 0, where every verdict is wrong. Nominal: 5 % wrong, 95 % covered. Entries: wrong / "
+        "or is 0, where every verdict is wrong. Noise is normal, claims are of an effect "
+        "(`at_least`). Nominal: 5 % wrong, 95 % covered. Entries: wrong / "
         "covered in %, the worst of r = 0, 0.5, 0.9 (correlation of a seed's cells).",
         "",
         "| contrast | noise | " + " | ".join(f"n = {n}" for n in SEEDS) + " |",

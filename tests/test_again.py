@@ -214,6 +214,13 @@ def test_a_study_there_and_back(
     (study,) = (tmp_path / "outputs/studies").iterdir()
     exported = vitcli("export", "two", "--out", "two.tar.gz")
     assert exported.code == 0, exported.err
+    (tmp_path / "a place").mkdir()
+    named = vitcli("export", "two", "--out", "a place")
+    assert f"`vitcli report 'a place/{study.name}.tar.gz'` opens" in named.out
+    refused = vitcli("export", "two", "--out", "two.zip")
+    assert (refused.code, "--out two.zip: a name that ends in .tar.gz" in refused.err) == (2, True)
+    unread = vitcli("status", "two.tar.gz")
+    assert (unread.code, "an exported file; `vitcli report" in unread.err) == (2, True)
     opened = vitcli("report", "two.tar.gz", "--outputs", "elsewhere")
     assert opened.code == 0, opened.err
     there = tmp_path / "elsewhere/studies" / study.name / "report"

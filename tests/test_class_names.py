@@ -108,7 +108,9 @@ def test_a_head_meets_data_that_number_their_classes() -> None:
     named = replace(ours(run, (16, 16), classes=2), classes=["cat", "dog"])
     same, said = _by_name(named, None, run.data)
     assert same is named
-    assert said[0].startswith("the data number their classes: taken in the head's order, cat, dog ")
+    assert said[0].startswith(
+        "the data have numbers of classes, no names: taken in the head's order, cat, "
+    )
     assert _by_name(replace(named, classes=["0", "1"]), None, run.data)[1] == []
     own = replace(named, classes=None)
     assert _by_name(own, None, run.data, known=True)[1] == []

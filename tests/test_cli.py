@@ -142,7 +142,7 @@ def test_a_study_of_this_machine_has_no_job_to_cancel(
     freeze(make_plan("pos-emb", [*tiny, "seeds=1"]))
     monkeypatch.setattr("shutil.which", lambda name: None)
     ended = vitcli("cancel", "pos-emb", "--outputs", str(tmp_path / "outputs"))
-    assert (ended.code, ended.out[:20], ended.err) == (0, "cancelled: 0 jobs; `", "")
+    assert (ended.code, ended.out[:20], ended.err) == (0, "cancelled: 0 jobs\n", "")
     ended = vitcli("logs", "pos-emb", "none-stm", "--outputs", str(tmp_path / "outputs"))
     assert ended.code == 2
     assert ended.err.startswith("vitcli: no cell 'none-stm': there are none-stem, ")

@@ -11,7 +11,7 @@ import pytest
 from helpers import ROOT, TWO_CELLS
 
 from vitcli.catalog import options, studies
-from vitcli.rules import HELD
+from vitcli.sets import HELD
 
 RUNS = ("micro-3c4d", "nano-1a2b")
 

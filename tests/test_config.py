@@ -108,6 +108,7 @@ def test_endless_data_has_no_epochs() -> None:
     ("overrides", "refused"),
     [
         (["train.images=null", "train.epochs=0"], "train.epochs=0: must be above 0"),
+        (["train.images=63"], "train.images=63: less than a batch, train.batch_size=64"),
         ([f"seed={2**63}"], f"seed={2**63}: must be below 2^63"),
         ([f"data.seed={2**64}"], f"data.seed={2**64}: must be below"),
         (["evals.shots=[]"], "evals.shots=[]: at least one number"),

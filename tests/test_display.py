@@ -212,6 +212,16 @@ def test_runs_that_end_together_are_counted_one_by_one(
     assert said == ["[2/3] A-c0-1", "[3/3] A-c0-2"]
 
 
+def test_what_failed_before_is_counted_when_it_ends_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = made_up.write(made_up.results({"A": [[math.nan], [math.nan], [0.3]]}), tmp_path)
+    done = threading.Event()
+    done.set()
+    _follow_lines(folder, done, {("A-c0-0", None), ("A-c0-1", None)})
+    assert [line[:5] for line in capsys.readouterr().out.splitlines()] == ["[1/3]"]
+
+
 def test_a_plan_s_cost_is_the_closed_form(tiny: list[str]) -> None:
     budget = [o for o in tiny if not o.startswith("model.depth")]
     plan = make_plan("pos-emb", [*budget, "seeds=1"])

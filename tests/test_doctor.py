@@ -160,7 +160,7 @@ def test_room_where_outputs_are(
     (tmp_path / "file").touch()
     ended = vitcli("doctor", "--outputs", str(tmp_path / "file/outputs"))
     assert ended.code == 1
-    assert f"{tmp_path / 'file'} cannot be written to" in ended.out
+    assert f"outputs={tmp_path / 'file/outputs'}: {tmp_path / 'file'} is a file" in ended.out
 
 
 def test_slurm_compiler_and_browser_that_are_absent(

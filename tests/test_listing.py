@@ -127,7 +127,7 @@ def test_each_setting_has_a_meaning_from_the_comments_on_it() -> None:
     said = {each.key: each.meaning for each in walk(RunConfig())}
     assert [key for key, meaning in said.items() if len(meaning.split()) < 2] == []
     assert said["stem.width"] == "of a hybrid: channels after its first convolution"  # beside it
-    assert said["pos_emb.kind"] == "what tells where a token is"  # above it
+    assert said["pos_emb.kind"] == "how a token is told where it is"  # above it
     assert said["model.pool"].startswith("what stands for an image")  # two lines
     assert said["model.pool"].endswith("beside one (gap_class)")
     # Whose field has several lines.

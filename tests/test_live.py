@@ -264,7 +264,7 @@ def test_the_end_is_told_and_a_page_that_nobody_writes_stays_still(tmp_path: Pat
         assert REFRESH in page(folder)
     assert heard.told == []  # stopped by a person, who knows
     assert REFRESH not in page(folder)
-    assert "is not running any more" in page(folder)
+    assert "is no longer running" in page(folder)
     with live(folder, heard, pytest.fail) as shown:
         shown.finished = True
     assert heard.told == [("end", "ended: 4 done, 1 failed, 1 running",

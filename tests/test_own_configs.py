@@ -125,7 +125,11 @@ def test_a_model_is_refused_in_one_line(
         ("study/pos_emb.yaml", "study=pos_emb exists already, rename yours"),
         ("model/b.yaml", "model=b exists already, rename yours"),
         ("hydra/launcher/slurm.yaml", "hydra/launcher=slurm exists already, rename yours"),
-        ("config.yaml", "ours is read, rename yours; what it sets can be experiment/*"),
+        (
+            "config.yaml",
+            "vitcli has a file of this name and reads that one; rename yours, or move its "
+            "settings to experiment/NAME.yaml",
+        ),
     ],
 )
 @pytest.mark.parametrize("command", ["train", "plan"])
@@ -169,7 +173,7 @@ def test_what_editors_and_systems_leave_is_passed_by(
 @pytest.mark.parametrize("held", [{}, [1, 2], [["a"]], None, [[0], [1.5]]])
 def test_labels_of_another_shape_are_refused(held: Any, tmp_path: Path) -> None:
     names = ["ILSVRC2012_val_00000001.JPEG"]
-    data: Any = SimpleNamespace(names=lambda part: names)
+    data: Any = SimpleNamespace(names=lambda part: names, num_classes=3)
     path = tmp_path / "real.json"
     path.write_text(json.dumps(held))
     with pytest.raises(ValueError, match="not a list of lists of class numbers"):

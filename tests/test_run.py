@@ -22,6 +22,7 @@ from vitcli.compose import compose
 from vitcli.config import RunConfig
 from vitcli.evals import build_evals
 from vitcli.evals.classification import Classification
+from vitcli.evaluate import evaluate
 from vitcli.frozen import read_config
 from vitcli.identity import run_id
 from vitcli.models import build_model
@@ -145,6 +146,26 @@ def test_a_failed_evaluation_does_not_cost_the_training(
     before = (folder / "metrics.jsonl").read_text()
     assert run(config, quiet=True).result["steps"] == 8
     assert (folder / "metrics.jsonl").read_text() == before  # the speeds in it would differ
+
+
+def test_a_model_that_diverges_in_its_last_step_is_a_failed_run(tiny: list[str]) -> None:
+    config = compose([*tiny, "train.steps=1", "recipe.lr=1e30"])
+    with pytest.raises(RunFailed, match=r"val/loss is nan: .* try a smaller recipe\.lr"):
+        run(config, quiet=True)
+
+
+def test_letters_that_a_run_has_seen_are_not_measured(tiny: list[str]) -> None:
+    folder = run(compose([*tiny, "train.steps=1", "data.num_classes=40"]), quiet=True).folder
+    with pytest.raises(ValueError, match=r"data\.num_classes=8: .* this run has seen 40$"):
+        evaluate(str(folder), ["data.num_classes=8", "evals.downstream=letters"])
+
+
+def test_outputs_that_are_a_file_are_named(tiny: list[str], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for place in ("file", "file/within"):
+        config = compose([*tiny, f"outputs={tmp_path / place}"])
+        with pytest.raises(ValueError, match=rf"^outputs=.*{place}: .*file is a file, give a fold"):
+            run(config, quiet=True)
 
 
 def test_what_cannot_be_built_leaves_nothing(tiny: list[str]) -> None:

@@ -11,6 +11,7 @@ from helpers import Ended, claim
 from vitcli.analysis.results import read_results
 from vitcli.analysis.verdicts import judge
 from vitcli.choices import SCALES
+from vitcli.study.file import read_study
 from vitcli.study.plan import make_plan
 
 PAPER = {"where": "Fig. 8", "metric": "ImageNet 5-shot"}
@@ -225,6 +226,17 @@ def test_a_metric_that_takes_another_s_place_is_said(
     methods = make_plan("own-depth", [], folder).study.methods
     assert methods["In place of another metric"] == said
     assert "In place of another metric" not in make_plan("pos-emb", ["seeds=2"]).study.methods
+
+
+def test_without_few_shot_no_metric_is_compared_with_itself() -> None:
+    words = ["data=fashion_mnist", "data.img_size=16"]
+    study = make_plan("data-scaling-finetune", words).study
+    left_out = {claim.id for claim in read_study("data-scaling-finetune")[0].claims}
+    left_out -= {claim.id for claim in study.claims}
+    assert left_out == {"few-shot-ranks-as-fine-tuning"}
+    assert study.methods["In place of another metric"].endswith(
+        "; left out, as it compares the two: few-shot-ranks-as-fine-tuning"
+    )
 
 
 def test_rows_may_be_named_as_the_field_names_models(own: Callable[..., Path]) -> None:

@@ -11,6 +11,7 @@ import yaml
 from helpers import Ended, start, wait_for
 
 from vitcli.compose import compose
+from vitcli.evals.classification import Classification
 from vitcli.frozen import read_config
 from vitcli.identity import run_id
 from vitcli.runner import run
@@ -326,6 +327,13 @@ def test_a_cost_needs_no_data_and_knows_the_published_sizes(
     assert "at a time on this machine (by timed steps)" in " ".join(timed.split())
     wrong = vitcli("plan", *arguments, "flops_per_second=-3")
     assert (wrong.code, "flops_per_second=-3: a number above 0" in wrong.err) == (2, True)
+
+
+@pytest.mark.parametrize("size", ["64", "null"])
+def test_each_validation_of_early_stopping_counts(size: str) -> None:
+    words = ["train.images=null", "train.steps=1000", "train.keep=best", "train.val_every=10"]
+    config = compose([*words, f"data.size={size}", "data.val_size=50"])
+    assert 100 * 50 < Classification.images(config) < 105 * 50 + 2 * 64
 
 
 def test_evaluations_count_in_the_cost() -> None:

@@ -177,6 +177,13 @@ def test_the_same_weights_in_other_models_are_other_evaluations(
     assert len(list(tmp_path.glob("evals/*/result.json"))) == 2
 
 
+def test_what_contradicts_the_file_is_said(trained: Path) -> None:
+    found = read(str(trained), ["model.num_heads=2"])
+    assert found.config.model.num_heads == 2
+    assert "model.num_heads=2, where the file says 4" in found.assumed
+    assert not any("the file says" in line for line in read(str(trained)).assumed)
+
+
 def test_the_rate_is_picked_on_a_dev_split_then_trained_on_all(
     vitcli: Callable[..., Ended], trained: Path, tmp_path: Path
 ) -> None:

@@ -294,7 +294,7 @@ def test_a_run_is_not_moved_to_where_nobody_looks(
     ):
         ended = vitcli(*words)
         assert (ended.code, ended.err.count("\n")) == (2, 1), (words, ended.err)
-        assert "hydra.job.chdir=true: a run is not moved, `outputs` says" in ended.err
+        assert "hydra.job.chdir=true: not supported, `outputs` says" in ended.err
     assert not list(tmp_path.rglob("result.json"))
 
 

@@ -24,7 +24,7 @@ __all__ = ["create_model", "load", "results", "run"]
 
 
 def run(*overrides: str) -> Outcome:
-    """Trains and evaluates one model as `vitcli train` does; returns the result, also of before.
+    """Trains and evaluates one model as `vitcli train` does; returns the result, old or new.
 
     `vitcli.run("model=pico", "data.size=5000").result["metrics"]["val/top1"]`. Ctrl-C saves; the
     same call resumes it.

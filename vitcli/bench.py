@@ -21,6 +21,7 @@ from vitcli.data import Batch, DataSource, build_data
 from vitcli.models import build_model
 from vitcli.perf import num_tokens, train_flops
 from vitcli.progress import measuring
+from vitcli.sets import UNKNOWN_CLASSES
 from vitcli.step import has_bf16
 from vitcli.trainer import Trainer, find_device, use_threads
 
@@ -163,8 +164,8 @@ def _noise(config: RunConfig) -> DataSource:
     """Returns one batch of noise in a run's shapes, for the time of a step without its data."""
     data, device, size = config.data, find_device(config), config.train.batch_size
     images = torch.rand((size, 3, *data.height_width), device=device)
-    labels = torch.arange(size, device=device) % (data.num_classes or 1000)
-    return Fixed(data.num_classes or 1000, (images, labels))
+    classes = data.num_classes or UNKNOWN_CLASSES
+    return Fixed(classes, (images, torch.arange(size, device=device) % classes))
 
 
 def _timm_step(

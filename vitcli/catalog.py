@@ -32,7 +32,8 @@ def check_own(config_dir: Path | None) -> None:
     for path in config_files("*.yaml", config_dir):
         if (conf_dir() / path.name).exists():
             raise ValueError(
-                f"{path}: ours is read, rename yours; what it sets can be experiment/*"
+                f"{path}: vitcli has a file of this name and reads that one; rename yours, or "
+                "move its settings to experiment/NAME.yaml"
             )
     for path in [
         *config_files("*/*.yaml", config_dir),

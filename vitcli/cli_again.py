@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -130,8 +131,13 @@ def export(
     from vitcli.study.plan import newest, read_plan
 
     folder = newest(study, outputs)
-    target = out or Path(f"{folder.name}.tar.gz")
+    target = out or Path()
+    if target.is_dir():
+        target /= f"{folder.name}.tar.gz"
+    if not target.name.endswith((".tar.gz", ".tgz")):
+        raise ValueError(f"--out {out}: a name that ends in .tar.gz or .tgz, or a folder")
     count = write_archive(folder, outputs / "runs", target)
     left = len(read_plan(folder).run_ids) - count
     without = f" ({plural(left, 'run')} without a result left out)" if left else ""
-    print(f"{target}: {plural(count, 'run')}{without}; `vitcli report {target}` opens it elsewhere")
+    opens = f"`vitcli report {quote(str(target))}` opens it elsewhere"
+    print(f"{target}: {plural(count, 'run')}{without}; {opens}")

@@ -40,8 +40,8 @@ def cancel(
     from vitcli.study.slurm import cancel as cancel_jobs
 
     count = cancel_jobs([outputs / "runs" / run for run in states(newest(study, outputs))])
-    told = plural(count, "job")
-    print(f"cancelled: {told}; `vitcli ablate` with the study's settings resumes them")
+    then = "; `vitcli ablate` with the study's settings resumes them" if count else ""
+    print(f"cancelled: {plural(count, 'job')}{then}")
 
 
 def logs(

@@ -55,9 +55,9 @@ def differences(first: Path, second: Path) -> dict[str, tuple[object, object]]:
 def metrics(first: Path, second: Path) -> list[Compared]:
     """Returns each metric that both have, over all of their seeds that are beside them.
 
-    The difference is that of the same seeds, whose data are the same; interval of Student's t. Of
-    the two kinds of seeds of each, those that both have most of. Two seeds of one config are
-    compared as they are.
+    The difference is that of the same seeds, whose data are the same; interval of Student's t.
+    Seeds draw the data anew or keep them: of the two kinds the one that both have more of. Two
+    seeds of one config are compared as they are.
     """
     kinds = itertools.product(both_kinds(first), both_kinds(second))
     a, b = max(kinds, key=lambda kind: (len(kind[0].keys() & kind[1].keys()), *map(len, kind)))
@@ -98,7 +98,10 @@ def shown(first: Path, second: Path) -> Group:
         config.add_column(heading)
     for key, values in differences(first, second).items():
         config.add_row(key, *map(str, values))
-    table = Table(title="metrics, means over the seeds of each (n)", title_justify="left")
+    table = Table(
+        title="metrics, means over the seeds of each (n); B - A of the same seeds",
+        title_justify="left",
+    )
     for heading in ("metric", "A", "B", "B - A", "95 % interval"):
         table.add_column(heading, justify="left" if heading == "metric" else "right")
     for each in metrics(first, second):

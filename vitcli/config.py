@@ -54,9 +54,9 @@ class ModelConfig:
 class PosEmbConfig:
     """Kind and place of the position embedding (paper, D.4 and Table 8)."""
 
-    # what tells where a token is
+    # how a token is told where it is
     kind: str = choice("learned_1d", "none", "learned_2d", "relative", "sincos_2d")
-    # where that is added: once, or at every layer from a table of its own, or from a shared one
+    # where that is added: before the first layer, or at every layer from its own or a shared table
     where: str = choice("stem", "every_layer", "shared")
     offsets: str = choice("1d", "2d")  # of `relative`: raster offsets (the paper's) or grid offsets
 
@@ -66,7 +66,7 @@ class StemConfig:
     """What makes tokens of an image: a patch projection, or a ResNet before it (the hybrid)."""
 
     name: str = word("patch")  # a part of the names of runs
-    # of a hybrid: {stride: [units in each stage]}, for each total stride in pixels; {}: no ResNet
+    # of a hybrid, in a file of stem/: {stride: [units in each stage]}, by total stride in pixels
     layers: dict[str, list[int]] = field(default_factory=dict)
     width: int = at_least(1, 64)  # of a hybrid: channels after its first convolution
     root: str = choice("imagenet", "small")  # of a hybrid, as model.root
@@ -112,11 +112,11 @@ class DataConfig:
     class_order: str = choice("torchvision", "natural", later=True)
     # of `vitcli eval`: a file with a line for each class of the head, in its order
     class_map: str | None = field(default=None, metadata={"later": True})
-    # for training and validation: of hfds, wds splits; of folders their names, val/ if it is there
+    # of training and validation: splits (hfds, wds) or folders (val/ is taken if it is there)
     splits: list[str] = field(default_factory=lambda: ["train", "validation"])
     # share of each class held out for validation where the set has no validation part
     val_share: float | None = at_least(0.0, None, later=True)
-    # of hfds: those of images and of labels
+    # of hfds: the columns of images and of labels
     columns: list[str] = field(default_factory=lambda: ["image", "label"])
     # of hfds: which configuration of a set of the Hub that has several
     config_name: str | None = field(default=None, metadata={"later": True})
@@ -156,7 +156,7 @@ class RecipeConfig:
     warmup_steps: int | None = at_least(0, None)  # null: a tenth of the steps
     grad_clip: float = at_least(0.0, 1.0)  # global norm; 0: off
     dropout: float = at_least(0.0, 0.0)  # of a ViT: probability
-    polyak: float = at_least(0.0, 0.0)  # what a step keeps of the average of weights; 0: no average
+    polyak: float = at_least(0.0, 0.0)  # decay of the moving average of weights; 0: none
     label_smoothing: float = at_least(0.0, 0.0)  # share of the target spread over all classes
     mixup: float = at_least(0.0, 0.0)  # alpha; 0: off; with cutmix a batch has one of them
     cutmix: float = at_least(0.0, 0.0)  # alpha of CutMix; 0: off
@@ -166,8 +166,8 @@ class RecipeConfig:
 class FinetuneConfig:
     """Transfer: whose weights training starts from, under a new head (paper, 3.2 and B.1.1)."""
 
-    source: str | None = None  # a run's folder, a checkpoint, timm:NAME, hf:REPO; null: nobody's
-    # not to be set: which weights these are, a run's id or a file's hash, found from the source
+    source: str | None = None  # a run's folder, a checkpoint, timm:NAME, hf:REPO; null: new weights
+    # set by vitcli: which weights these are, a run's id or a file's hash
     weights: str | None = None
     # how the position embedding is resized to another grid; auto: as the source's code does
     resize: str = choice(
@@ -196,7 +196,7 @@ class TrainConfig:
     precision: str = choice("auto", "fp32", "bf16")  # auto: bf16 where it is faster
     # best: early stopping, the weights of the step with the best validation top-1 (Fig. 4).
     keep: str = choice("last", "best", later=True)
-    # of keep=best: steps between two looks; null: a tenth of them
+    # of keep=best: steps between two validations; null: a tenth of all
     val_every: int | None = at_least(1, None, later=True)
 
 
@@ -250,12 +250,12 @@ class RunConfig:
     evals: EvalsConfig = field(default_factory=EvalsConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     seed: int = at_least(0, 0)  # of new weights, the order of images, augmentation and dropout
-    device: str = choice("auto", "cpu", "cuda", "mps", "xpu")  # auto: an accelerator, if any
+    device: str = choice("auto", "cpu", "cuda", "mps", "xpu")  # auto: cuda, where there is one
     compile: str = choice("auto", "on", "off")  # whether steps are compiled; auto: where it pays
     threads: int = at_least(0, 0)  # CPU threads; 0: one per core
     parallel: str = choice("ddp", "fsdp")  # several processes: weights in each, or divided
     recompute: bool = False  # compute a ViT's blocks again in the backward pass: less memory
-    # who else is told of the run, through its own library (docs/trackers.md)
+    # tracker that is also told of the run, through its own library (docs/trackers.md)
     tracker: str = choice("none", "tensorboard", "wandb", "mlflow", "trackio")
     outputs: str = "outputs"  # the folder of runs, studies and logs
 

@@ -54,6 +54,8 @@ def evaluate(source: str, overrides: Sequence[str]) -> tuple[Path, dict[str, Any
     config = _config(run, overrides)
     validate_data(config)
     validate_evals(config)
+    if run is not None:
+        _check_letters(config, run)
     device = find_device(config)
     use_threads(config)
     img_size = config.data.height_width
@@ -91,6 +93,20 @@ def evaluate(source: str, overrides: Sequence[str]) -> tuple[Path, dict[str, Any
     folder = Path(config.outputs) / "evals" / name
     write_record(folder / "result.json", result)
     return folder, result
+
+
+def _check_letters(config: RunConfig, run: RunConfig) -> None:
+    """Raises ValueError if the run may have seen the classes that few-shot on `letters` takes."""
+    if "letters" not in config.evals.sets or run.data.name != "glyphs":
+        return
+    seen = run.data.num_classes
+    if run.finetune.source is not None or seen != config.data.num_classes:
+        source = ", and its source others" if run.finetune.source is not None else ""
+        raise ValueError(
+            f"evals.downstream={config.evals.downstream} with data.num_classes="
+            f"{config.data.num_classes}: letters are the classes after those; this run has seen "
+            f"{seen}{source}"
+        )
 
 
 def _key(word: str) -> str:
@@ -159,8 +175,9 @@ def _by_name(
         classes = [str(number) for number in range(len(own))]
         if sorted(own) != sorted(classes):
             return checkpoint, [
-                f"the data number their classes: taken in the head's order, {some(own)} "
-                "(data.class_map=FILE has the data's number of each class of the head, a line each)"
+                "the data have numbers of classes, no names: taken in the head's order, "
+                f"{some(own)} (data.class_map=FILE gives, a line for each class of the head, its "
+                "number in the data)"
             ]
     if own == classes:
         return checkpoint, []

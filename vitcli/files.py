@@ -27,6 +27,16 @@ def conf_dir() -> Path:
     return here / "conf" if (here / "conf").is_dir() else here.parent / "conf"
 
 
+def check_writable(outputs: str | Path) -> None:
+    """Raises ValueError if the folder can be neither made nor written to."""
+    folder = Path(outputs).absolute()
+    there = next(each for each in (folder, *folder.parents) if each.exists())
+    if not there.is_dir():
+        raise ValueError(f"outputs={outputs}: {there} is a file, give a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ValueError(f"outputs={outputs}: {there} cannot be written to")
+
+
 def one_line(text: object) -> str:
     """Returns the text on one line, without what steers a terminal."""
     return " ".join(_CONTROL.sub(" ", str(text)).split())

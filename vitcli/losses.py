@@ -64,7 +64,7 @@ class Losses:
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes over the values of a run that stopped."""
         self._earlier, self._here = list(state_dict["values"]), []
-        self.left_out = state_dict.get("left_out", 0)  # of an earlier version
+        self.left_out = state_dict["left_out"]
         self._in_a_row = state_dict.get("in_a_row", 0)
 
 

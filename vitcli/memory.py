@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from vitcli import perf
 from vitcli.config import RunConfig
+from vitcli.sets import UNKNOWN_CLASSES
 
 _FP32, _BF16 = 4, 2  # bytes
-_UNKNOWN_CLASSES = 1000
 
 
 def needed(config: RunConfig, micro_batch: int, processes: int, bf16: bool) -> float | None:
@@ -23,7 +23,7 @@ def needed(config: RunConfig, micro_batch: int, processes: int, bf16: bool) -> f
     """
     if config.model.family != "vit" or config.stem.layers:
         return None
-    classes = config.data.num_classes or _UNKNOWN_CLASSES
+    classes = config.data.num_classes or UNKNOWN_CLASSES
     parameters, _ = perf.count(config, config.data.height_width, classes)
     moments = 2 if config.recipe.optimizer == "adamw" else 1
     copies = int(config.recipe.polyak > 0) + int(config.train.keep == "best")

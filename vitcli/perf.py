@@ -6,10 +6,9 @@ Written out and not counted on a model, so that a study's cost is known before t
 from __future__ import annotations
 
 from vitcli.config import ModelConfig, RunConfig, backbone_stride, num_steps
-from vitcli.sets import sizes
+from vitcli.sets import UNKNOWN_CLASSES, sizes
 
 Cost = tuple[int, int]  # parameters, and multiply-adds of one image's forward pass
-_UNKNOWN_CLASSES = 1000  # of a set that is not read before the first run
 
 
 def train_flops(config: RunConfig) -> tuple[int, float]:
@@ -21,7 +20,7 @@ def train_flops(config: RunConfig) -> tuple[int, float]:
         ValueError: a length in epochs of a set whose size only its images tell.
     """
     data, train = config.data, config.train
-    parameters, macs = count(config, data.height_width, data.num_classes or _UNKNOWN_CLASSES)
+    parameters, macs = count(config, data.height_width, data.num_classes or UNKNOWN_CLASSES)
     images, _ = sizes(data)
     if train.epochs is not None and images is None:
         raise ValueError(

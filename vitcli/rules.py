@@ -14,15 +14,15 @@ from vitcli.config import AugmentConfig, DataConfig, RunConfig, resnet_stride
 from vitcli.files import is_name
 from vitcli.model_rules import FAMILIES, validate_model
 from vitcli.plugins import EVALS, found, load
+from vitcli.sets import HELD
 
-HELD = ("cifar10", "cifar100", "mnist", "fashion_mnist", "kmnist")  # small: on the device
 NUM_CLASSES = {"digits": 10} | dict.fromkeys(HELD, 10) | {"cifar100": 100}  # where they are known
 OWN = ("imagefolder", "imagenet", "hfds", "wds")  # sets of encoded images at data.path
 _PLACELESS = ("glyphs", "digits", *HELD)  # sets that are at no data.path
 STREAMED = ("hfds", "wds")  # those that can be read as streams
 _DOWNSTREAM = ("digits", "letters", *HELD, *OWN)
 _WORD = re.compile(r"\w[\w.-]*")  # what may be a part of a folder's name
-_OF_A_WORD = "letters, digits, _ . and - only, and no . or - at first"
+_OF_A_WORD = "letters, digits, _ . and - only, and not . or - first"
 # As timm reads it: what it would leave out without a word is no match.
 _RANDAUGMENT = re.compile(r"rand(-(m|n|mmax)\d+|-inc[01]|-(p|mstd)\d+(\.\d+)?|-t(weights|3aw?))*")
 
@@ -39,6 +39,11 @@ def validate(config: RunConfig) -> None:
     for key, seed in (("seed", config.seed), ("data.seed", config.data.seed)):
         if seed >= 2**63:
             raise ValueError(f"{key}={seed}: must be below 2^63")
+    if config.train.images is not None and config.train.images < config.train.batch_size:
+        raise ValueError(
+            f"train.images={config.train.images}: less than a batch, "
+            f"train.batch_size={config.train.batch_size}"
+        )
     if config.train.batch_size % config.train.accumulate:
         raise ValueError(
             f"train.accumulate={config.train.accumulate} does not divide "
@@ -72,7 +77,7 @@ def validate(config: RunConfig) -> None:
     if config.train.val_every is not None and config.train.keep != "best":
         raise ValueError(
             f"train.val_every={config.train.val_every} with train.keep={config.train.keep}: only "
-            "train.keep=best looks more than once"
+            "train.keep=best validates more than once"
         )
     validate_evals(config)
     _validate_finetune(config)
@@ -267,7 +272,7 @@ def validate_fields(node: Any, prefix: str = "") -> None:
         if isinstance(value, str) and value.encode(errors="replace").decode() != value:
             escaped = os.fsencode(value).decode(errors="backslashreplace")
             raise ValueError(
-                f"{key}={escaped}: bytes that are not UTF-8, which no config.yaml can hold: name a "
+                f"{key}={escaped}: not UTF-8, so config.yaml cannot hold it: give a symbolic "
                 "link to it"
             )
         if "sides" in f.metadata:

@@ -23,7 +23,7 @@ from vitcli.data import build_data
 from vitcli.environment import environment
 from vitcli.evals import Evaluator, build_evals, measure, said_by
 from vitcli.evals.classification import OF_BOTH, Classification
-from vitcli.files import read_record, sweep, write_record
+from vitcli.files import check_writable, read_record, sweep, write_record
 from vitcli.frozen import check_frozen, write_config
 from vitcli.identity import run_id
 from vitcli.models import build_model
@@ -91,6 +91,7 @@ def _run(
     config: RunConfig, folder: Path, world: World, device: torch.device, quiet: bool
 ) -> Outcome:
     """Trains and evaluates; of several processes the first one writes the files."""
+    check_writable(config.outputs)
     use_threads(config)
     torch.manual_seed(config.seed)
     data = world.in_turn(lambda: build_data(config.data, device))
@@ -109,12 +110,11 @@ def _run(
             write_record(folder / "env.json", environment(config, device, steps, world.size))
         status, say = Status(folder, silent=not world.first), _silent if quiet else print
         with status.running(), _told(status, folder), world.watched():
-            search, tuned = None, config
+            search, tuned, began = None, config, time.perf_counter()
             if config.finetune.lr_grid:
                 with stop.waits():
                     search = pick_lr(config, data, fresh, folder, stop, say, world)
                 tuned = replace(config, recipe=replace(config.recipe, lr=search["lr"]))
-            began = time.perf_counter()
             references = measure(evaluators, lambda e: e.references(model), folder.name, quiet)
             _announce(tuned, steps, device, world.size, say)
             trainer = Trainer(tuned, model, data, folder, world)
@@ -148,11 +148,14 @@ def _announce(
     if processes > 1:
         say(f"{processes} processes, {config.parallel}")
         if config.recipe.dropout > 0:
-            say(f"recipe.dropout: {processes} processes draw other masks than one")
+            say(f"recipe.dropout: {processes} processes draw other masks than one process")
     for line in all_warmup(steps, config.recipe):
         say(line)
     if compiles(config, steps, device):
-        say("compiling the step: up to a minute, once for a shape (compile=off: without)")
+        say(
+            "compiling the step: up to a minute, once for each model and batch size "
+            "(compile=off: not compiled)"
+        )
 
 
 def _silent(line: str) -> None:

@@ -34,7 +34,7 @@ def check_seal(path: Path) -> bool:
     """Returns whether a safetensors file is sealed. Raises ValueError if it was changed since."""
     found = _sealed(path)
     if found is not None and _checksum(path, found[0]) != found[1]:
-        raise ValueError("its checksum is not that of what it holds")
+        raise ValueError("its checksum does not match: the file is damaged")
     return found is not None
 
 
@@ -46,7 +46,7 @@ def check_zip(path: Path) -> None:
     except _DAMAGE as error:
         raise ValueError(str(error)) from None
     if bad is not None:
-        raise ValueError(f"the checksum of {bad} is not that of what it holds")
+        raise ValueError(f"the checksum of {bad} does not match: the file is damaged")
 
 
 def _sealed(path: Path) -> tuple[int, bytes] | None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from vitcli.config import DataConfig
 
+UNKNOWN_CLASSES = 1000  # assumed of a set that is not read before its first run
+
 _WORDS = {
     "glyphs": "generated images of printed letters",
     "digits": "handwritten digits",
@@ -30,6 +32,7 @@ _FOLDERS = {
     "fashion_mnist": "FashionMNIST/raw",
     "kmnist": "KMNIST/raw",
 }
+HELD = tuple(_FOLDERS)  # small sets that torchvision reads: on the device
 
 
 def place(data: DataConfig) -> Path | None:

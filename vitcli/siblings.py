@@ -16,7 +16,7 @@ Seeds = tuple[int, int]  # a run's, and its data's
 def siblings(folder: Path) -> dict[Seeds, Run]:
     """Returns by its seeds the run and those that differ from it in these alone.
 
-    Of the two kinds that there may be, those of the larger.
+    Seeds draw the data anew or keep them: the kind with more runs is returned.
 
     Raises:
         ValueError: its config.yaml is damaged, or was edited, to be another run's.

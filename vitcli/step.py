@@ -132,7 +132,7 @@ def _compiled(loss: Loss, device: torch.device, has_resnet: bool) -> Loss:
             why, missing = str(error).strip().splitlines()[0], missing_to_compile()
             why += f"; {missing} is not here" if missing else ""
             raise NotCompiled(
-                f"the step cannot be compiled: {why} (compile=off: without)"
+                f"the step cannot be compiled: {why} (compile=off: not compiled)"
             ) from error
 
     return named

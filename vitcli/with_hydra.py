@@ -105,7 +105,7 @@ def check_stays() -> None:
     from hydra.core.hydra_config import HydraConfig
 
     if HydraConfig.get().job.chdir:
-        raise ValueError("hydra.job.chdir=true: a run is not moved, `outputs` says where it goes")
+        raise ValueError("hydra.job.chdir=true: not supported, `outputs` says where a run goes")
 
 
 def run_hydra(name: str, argv: Sequence[str], task: Callable[[Any], None]) -> None:

@@ -87,8 +87,8 @@ def test_a_row_that_ends_level_has_a_last_slope_of_0() -> None:
     assert verdict.decisive.effect == 0
     assert verdict.word == "negligible"
     assert verdict.reason == (
-        "Last slope of VIT is 0, as no model that costs more has a better upstream validation: the "
-        "best model is the same however much compute there is."
+        "Last slope of VIT is 0, as no model that costs more has a better upstream validation: "
+        "whatever the compute, the same model is the best."
     )
 
 

@@ -113,7 +113,22 @@ def test_pairs_are_taken_of_the_seeds_that_all_of_them_have() -> None:
     assert line == lines(whole)[0]
     values["C"] = [0.6, 0.6, np.nan, np.nan, np.nan]
     (line,) = lines(single(values, tested))
-    assert line == "c: no telling how many seeds: its pairs have fewer than two in common"
+    assert (
+        line == "c: the number of seeds cannot be computed: its pairs have fewer than two in common"
+    )
+
+
+def test_what_cannot_be_reproduced_any_more_is_told_no_seeds() -> None:
+    values = {"A": (0.51 + NOISE).tolist(), "B": (0.6 - NOISE).tolist()}
+    tested = claim("difference", ["A-c0", "B-c0"], at_least=0.1)
+    (verdict,) = judge(single(values, tested))
+    assert verdict.decisive.interval is not None
+    assert verdict.word == "undecided"
+    assert verdict.decisive.interval[1] < 0.1
+    assert lines(single(values, tested)) == [
+        "c: its interval lies below the threshold: more seeds can only tell whether it is "
+        "negligible or contradicted"
+    ]
 
 
 def test_a_choice_in_doubt_is_said() -> None:
@@ -125,7 +140,7 @@ def test_a_choice_in_doubt_is_said() -> None:
         tested = claim("best", ["gap", "token"], **options)
         (line,) = lines(results(values, tested, metrics={"val/top1": values}))
         assert "5 seeds reproduce the claim in" in line
-        assert line.endswith("if it is clear by then which cells are the best") == said
+        assert line.endswith("that it is clear by then which cells are the best") == said
 
 
 def test_what_is_decided_needs_no_more() -> None:

@@ -449,7 +449,9 @@ def test_the_spread_of_rows_says_how_far_apart_they_are() -> None:
     expected = np.polyfit(LOG_X, (0.02 * LOG_X) ** 2, 1)[0]
     assert verdict.decisive.effect == pytest.approx(expected, rel=0.1)
     (note,) = verdict.notes
-    assert note.startswith("Standard deviation between them, less what noise makes of it: 0.00")
+    assert note.startswith(
+        "Standard deviation between the rows, without the part that noise makes: 0.00"
+    )
     assert " at 81,000." in note
 
 
@@ -518,3 +520,45 @@ def test_the_interaction_of_four_cells_is_what_a_linear_model_has() -> None:
     assert verdict.decisive.effect == pytest.approx(np.mean(expected))
     assert verdict.decisive.paper == pytest.approx(0.00242 + 0.00045)
     assert verdict.decisive.name == "(A − B) − (C − D)"
+
+
+def test_an_undecided_claim_rests_on_the_pair_farthest_from_it() -> None:
+    wide = np.array([0.1, -0.1, 0.05, -0.05, 0.0])
+    values = {"A": 0.62 + wide, "B": 0.60 - wide, "C": 0.62 + 0.1 * wide, "D": 0.52 + wide}
+    tested = claim("difference", ["A-c0", "B-c0"], ["D-c0", "C-c0"], at_least=0.1)
+    verdict = only({name: of.tolist() for name, of in values.items()}, tested)
+    assert verdict.word == "undecided"
+    assert [pair.p_for for pair in verdict.pairs] == [1.0, 1.0]  # adjusted, they do not differ
+    assert verdict.decisive.arms == ("D", "C")
+
+
+def test_a_contradicted_claim_says_how_many_pairs_are_as_claimed() -> None:
+    values = {**apart(0.2), "C": (0.3 + NOISE).tolist()}
+    pairs = ["A-c0", "B-c0"], ["C-c0", "B-c0"]
+    verdict = only(values, claim("difference", *pairs, at_least=0.02))
+    assert verdict.word == "contradicted"
+    assert verdict.reason.endswith(
+        "(of 2 pairs, the verdict rests on this one; 1 of them lies where the claim says)."
+    )
+
+
+def test_a_metric_that_cannot_rise_any_more_is_no_level_row() -> None:
+    full, picks = np.ones_like(VIT), {"A": VIT, "B": RESNET}
+    options: Any = {"x": "train_flops", "metrics": {"val/top1": picks}}
+    for of in ("slope", "end_slope", "high_end"):
+        found = results({"A": full, "B": full}, claim(of, ["A", "B"], within=0.02), **options)
+        (verdict,) = judge(found)
+        assert verdict.word == "not judged"
+        assert "all 4 seeds give 0, which leaves no spread to test by" in verdict.reason
+
+
+def test_a_factor_says_which_values_it_is_of() -> None:
+    later = {"A": 0.30 + 0.06 * LOG_X + SMALL[0], "B": 0.36 + 0.06 * LOG_X + SMALL[1]}
+    (verdict,) = judge(results(later, claim("log_ratio", ["A", "B"], at_least=1.0)))
+    low, high = later["B"].mean(axis=0)[0], later["A"].mean(axis=0)[-1]
+    means = np.concatenate([of.mean(axis=0) for of in later.values()])
+    count = int(((means >= low) & (means <= high)).sum())
+    assert verdict.notes == (
+        f"Compared where both have values, {low:.3f} to {high:.3f}, at the {count} of their points "
+        "that lie there.",
+    )

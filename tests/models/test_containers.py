@@ -218,6 +218,12 @@ def test_which_of_several_sets(
         same(tmp_path / "x.pth", made(names.index(taken)), *words)
 
 
+def test_one_set_alone_is_not_chosen(tmp_path: Path) -> None:
+    torch.save(made(0).state_dict(), tmp_path / "x.pth")
+    with pytest.raises(ValueError, match=r"which=ema: there is one set of weights alone"):
+        read(str(tmp_path / "x.pth"), [HEADS, "which=ema"])
+
+
 def test_a_head_beside_one_of_several_backbones_is_its_own(tmp_path: Path) -> None:
     both: dict[str, Any] = {}
     for seed, name in enumerate(("student", "teacher")):

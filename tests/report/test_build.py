@@ -248,7 +248,18 @@ def test_a_correlation_of_nothing_has_no_sign(
 ) -> None:
     monkeypatch.setattr(Results, "correlation", lambda results: -0.001)
     text = (made(whole, tmp_path) / "report.md").read_text()
-    assert " 0.00 (above 0: differences within a seed" in text
+    assert " 0.00 (above 0: comparing cells seed by seed" in text
+
+
+def test_machines_with_as_many_runs_are_all_named(whole: Results, tmp_path: Path) -> None:
+    half = len(whole.runs) // 2
+    runs = {
+        name: replace(run, env={"precision": "fp32" if i < half else "bf16"})
+        for i, (name, run) in enumerate(whole.runs.items())
+    }
+    text = (made(Results(whole.study, runs), tmp_path) / "report.md").read_text()
+    assert f"- Machine and versions 1 ({half} runs): precision fp32" in text
+    assert f"- Machine and versions 2 ({half} runs): precision bf16" in text
 
 
 def test_an_index_of_nothing_is_refused(tmp_path: Path) -> None:

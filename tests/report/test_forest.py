@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from vitcli.analysis.results import Results
 from vitcli.analysis.verdicts import judge
 from vitcli.report import forest
+from vitcli.report.style import OF_WORD
 
 NOISE = np.array([0.01, -0.02, 0.015, -0.005, 0.0])
 APART = {"A": (0.9 + NOISE).tolist(), "B": (0.6 - NOISE).tolist(), "C": [0.7] * 5}
@@ -59,3 +60,11 @@ def test_what_is_far_ends_at_the_edge() -> None:
     low, high = figure.axes[0].get_xlim()
     assert (low, high) == (-600, 600)
     assert all(low <= a <= b <= high for a, b in intervals(figure))
+
+
+def test_a_pair_has_the_colour_of_what_it_says_alone() -> None:
+    far = {**APART, "C": (0.3 + NOISE).tolist()}
+    (verdict,) = judge(single(far, PAIRS))
+    assert verdict.word == "contradicted"
+    lines = [line for line in drawn(single(far, PAIRS)).axes[0].lines if line.get_linewidth() == 2]
+    assert [line.get_color() for line in lines] == [OF_WORD["reproduced"], OF_WORD["contradicted"]]

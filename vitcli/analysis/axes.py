@@ -1,4 +1,4 @@
-"""The x-axes of curves, and the best at each compute, of which everything over FLOPs is.
+"""The x-axes of curves, and which cells are best at each compute: those over FLOPs use only these.
 
 Rows over FLOPs join trainings of several sizes and lengths: a point may be worse than another that
 cost less. So a row is what is best at each x by the runs' own upstream validation: lines between

@@ -117,8 +117,8 @@ CONTRASTS: dict[str, Contrast] = {
     "interaction": Contrast(
         estimators.linear(1, -1, -1, 1),
         "({a} − {b}) − ({c} − {d})",
-        "{a} is above {b} by {size} {more} than {c} above {d}",
-        "{a} less {b} is the same as {c} less {d} to within {size}",
+        "{a} − {b} is {size} {more} than {c} − {d}",
+        "{a} − {b} and {c} − {d} differ by at most {size}",
         takes="cells",
         least=4,
         most=4,

@@ -117,11 +117,7 @@ def horizontal(first: Series, second: Series) -> Array | None:
     value is reached by both rows.
     """
     curves = [_Rising.of(row) for row in (first, second)]
-    low = max(curve.y[0] for curve in curves)
-    high = min(curve.y[-1] for curve in curves)
-    points = [
-        (own, k) for own in (0, 1) for k, value in enumerate(curves[own].y) if low <= value <= high
-    ]
+    _, _, points = _overlap(curves)
     if not points:
         return None
     changes = [np.zeros(len(row.x)) for row in (first, second)]
@@ -180,6 +176,25 @@ class _Rising:
         share, rate = (value - self.y[left]) / rise, float(run / rise)
         knots = {self.kept[left]: -(1 - share) * rate, self.kept[left + 1]: -share * rate}
         return float(self.x[left] + share * run), rate, knots
+
+
+def _overlap(curves: Sequence[_Rising]) -> tuple[float, float, list[tuple[int, int]]]:
+    """Returns the values that both reach, lowest and highest, and which points lie there."""
+    low = max(float(curve.y[0]) for curve in curves)
+    high = min(float(curve.y[-1]) for curve in curves)
+    points = [
+        (own, k) for own in (0, 1) for k, value in enumerate(curves[own].y) if low <= value <= high
+    ]
+    return low, high, points
+
+
+def overlap(first: Series, second: Series) -> tuple[float, float, int]:
+    """Returns the lowest and the highest value that both rows' means reach, and their points there.
+
+    Where there are no points, there is no such value.
+    """
+    low, high, points = _overlap([_Rising.of(row) for row in (first, second)])
+    return low, high, len(points)
 
 
 def sign_changes(gap: Series) -> list[float]:

@@ -93,17 +93,26 @@ def of_series(
     def estimate(arms: Sequence[Arm]) -> Estimate:
         own_x, scale = any(arm.best_at for arm in arms), _scale(arms)
         choices, likeliest = _choices(arms)
+        marked, likeliest_marked = _choices(_marks(arms))
 
-        def of(choice: Sequence[Series]) -> Estimate:
+        def of(choice: Sequence[Series], marks: Sequence[Series]) -> Estimate:
             found = numbers(choice, own_x)
-            # Both ends of a row may be one point: level by construction, to rounding.
-            if own_x and np.abs(found).max() <= 1e-12 * scale:
+            # Both ends of a row may be one point: then it is 0 whatever the values, to rounding.
+            zero = own_x and np.abs(found).max() <= 1e-12 * scale
+            if zero and np.abs(numbers(marks, own_x)).max() <= 1e-12:
                 return Estimate(np.zeros(len(found)), (Level(),))
             return estimated(found, scale, lost)
 
-        return _open(of(likeliest), [one for choice in choices for one in of(choice).candidates])
+        found = [of(*both).candidates for both in zip(choices, marked, strict=True)]
+        return _open(of(likeliest, likeliest_marked), itertools.chain(*found))
 
     return estimate
+
+
+def _marks(arms: Sequence[Arm]) -> list[Arm]:
+    """Returns the arms with values of which no two are equal."""
+    rng = np.random.default_rng(0)
+    return [replace(arm, y=rng.normal(size=arm.y.shape)) for arm in arms]
 
 
 def _choices(arms: Sequence[Arm]) -> tuple[Iterable[tuple[Series, ...]], list[Series]]:

@@ -98,7 +98,8 @@ def _spreads(
         f"{np.sqrt(max(0.0, variance)):.3f} at {said_x(place)}"
         for place, variance in zip(x, numbers.mean(axis=0), strict=True)
     ]
-    return f"Standard deviation between them, less what noise makes of it: {', '.join(each)}."
+    text = "Standard deviation between the rows, without the part that noise makes"
+    return f"{text}: {', '.join(each)}."
 
 
 def _picks(
@@ -117,9 +118,25 @@ def _picks(
     return f"Picked by {results.study.of_metric(claim.pick or '').label}: {'; '.join(found)}."
 
 
+def _overlap(
+    results: Results, claim: Claim, index: int, arms: list[Arm], cells: list[list[Cell]]
+) -> str | None:
+    """Returns which values both rows reach, between which their distance along x is taken."""
+    if not len(arms[0].y):
+        return None
+    low, high, points = curves.overlap(*(arm.series()[1] for arm in arms))
+    if not points:
+        return None
+    return (
+        f"Compared where both have values, {low:.3f} to {high:.3f}, at the {points} of their "
+        "points that lie there."
+    )
+
+
 # By kind of contrast: (results, claim, index of the pair, its arms, their cells) -> a sentence.
 NOTES: dict[str, Callable[[Results, Claim, int, list[Arm], list[list[Cell]]], str | None]] = {
     "best": _picks,
+    "log_ratio": _overlap,
     "slope": _crossing,
     "spread": _spreads,
 }

@@ -42,14 +42,19 @@ def needs(verdict: Verdict) -> str:
     if verdict.blocked:
         return f"{verdict.decisive.blocked} failed: `vitcli ablate` trains again what failed"
     if not verdict.size:
-        return "no telling how many seeds: the claim is of any amount"
+        return "the number of seeds cannot be computed: the threshold is 0"
+    if verdict.speaks_against:
+        return (
+            "its interval lies below the threshold: more seeds can only tell whether it is "
+            "negligible or contradicted"
+        )
     kind, size, greater = CONTRASTS[verdict.claim.of], verdict.size, bool(verdict.claim.at_least)
     estimates = [pair.estimate for pair in verdict.pairs if pair.estimate is not None]
     pilot = _pilot(verdict)
     if len(pilot) < 2:
-        return "no telling how many seeds: its pairs have fewer than two in common"
+        return "the number of seeds cannot be computed: its pairs have fewer than two in common"
     if not np.ptp(pilot, axis=0).all():
-        return "no telling how many seeds: a pair has no spread"
+        return "the number of seeds cannot be computed: all seeds of a pair give the same value"
     n, lost = len(pilot), max(estimate.lost for estimate in estimates)
 
     def power(seeds: int, sure: float | None = None) -> float:
@@ -79,7 +84,7 @@ def needs(verdict: Verdict) -> str:
         if found is not None:
             told += f"; if the true {what} is the one measured so far, 80 % takes {found} seeds"
     if any(estimate.in_doubt for estimate in estimates):
-        told += "; all this if it is clear by then which cells are the best"
+        told += "; this assumes that it is clear by then which cells are the best"
     return told
 
 
@@ -171,7 +176,7 @@ def _covariance(pilot: Array) -> tuple[Array, float]:
 
 
 def _triangles(rng: np.random.Generator, rows: int, columns: int) -> Array:
-    """Returns matrices (draws, R, columns) with the products A' A of `rows` normal rows' ones.
+    """Returns matrices A (draws, R, columns): A' A is Wishart's with `rows` degrees of freedom.
 
     Many rows are Bartlett's triangle: its size is the columns', whatever the rows.
     """

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from vitcli.analysis.contrasts import CONTRASTS
 from vitcli.analysis.intervals import Beyond
 from vitcli.analysis.pairs import metrics_of, x_name
-from vitcli.analysis.verdict import Pair, Verdict
+from vitcli.analysis.verdict import Pair, Verdict, lies
 from vitcli.schema import Claim, Study
 
 _ORDINALS = ("the first", "the second", "the third", "the fourth")
@@ -66,14 +66,25 @@ def reason_of(verdict: Verdict, x: str) -> str:
     where = _where(verdict, "reproduced" if verdict.blocked else verdict.word, x)
     text, between = says(verdict, pair, x)
     if not between:
-        return f"{text}: the best model is the same however much compute there is."
+        return f"{text}: whatever the compute, the same model is the best."
     text = (
         f"{text}: {100 * verdict.shown_level:.4g} % interval {between} over {pair.n} seeds, {where}"
     )
-    text += f" (of {many} pairs, the verdict rests on this one)." if many > 1 else "."
+    if many > 1:
+        text += f" (of {many} pairs, the verdict rests on this one{_others(verdict)})"
+    text += "."
     if verdict.blocked:
         text += f" Not called reproduced, since {pair.blocked} failed."
     return text
+
+
+def _others(verdict: Verdict) -> str:
+    """Returns how many pairs lie where the claim says though another speaks against it."""
+    if verdict.word not in ("contradicted", "negligible"):
+        return ""
+    lie = [lies(verdict.claim, pair.interval, verdict.size) for pair in verdict.pairs]
+    count = lie.count("reproduced")
+    return f"; {count} of them lie{'s'[: 2 - count]} where the claim says" if count else ""
 
 
 def _where(verdict: Verdict, word: str, x: str) -> str:

@@ -1,4 +1,7 @@
-"""Whether trainings were long enough: how far the last tenth of them moves validation."""
+"""How far the last tenth of a training still moves validation.
+
+Little does not show that the training was long enough: a schedule lets the rate fall to zero there.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +29,12 @@ def settled(results: Results) -> str:
     text = f"moves validation top-1 most in {most}, by {found[most]:+.4f}, the mean over its seeds"
     moving = [label for label in found if abs(found[label]) >= FLAT]
     if not moving:
-        return f"{text}; less than {FLAT:g} in every cell, so all have settled"
+        return (
+            f"{text}; less than {FLAT:g} in every cell. The rate falls to zero there: a longer "
+            "training may be better all the same"
+        )
     count = f"{len(moving)} of {len(found)} cells"
-    return f"{text}; {FLAT:g} or more, so not settled, in {count}: {', '.join(moving)}"
+    return f"{text}; {FLAT:g} or more, so still moving, in {count}: {', '.join(moving)}"
 
 
 def unsettled(results: Results, cells: Sequence[Cell]) -> str:
@@ -37,4 +43,4 @@ def unsettled(results: Results, cells: Sequence[Cell]) -> str:
     if not moving:
         return ""
     each = ", ".join(f"{label} by {value:+.4f}" for label, value in moving.items())
-    return f"Not settled: the last tenth of training moved validation top-1 of {each}."
+    return f"Still moving: the last tenth of training moved validation top-1 of {each}."

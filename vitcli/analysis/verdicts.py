@@ -23,6 +23,7 @@ from dataclasses import replace
 
 from vitcli.analysis import nulls
 from vitcli.analysis.contrasts import CONTRASTS
+from vitcli.analysis.intervals import Estimate
 from vitcli.analysis.notes import notes
 from vitcli.analysis.pairs import failed, labels, measure, metrics_of, published, x_name
 from vitcli.analysis.results import Results
@@ -86,12 +87,8 @@ def _compare(results: Results, claim: Claim, index: int, alpha: float) -> Pair:
         compared = replace(compared, problem=below)
     if compared.problem is not None or found.estimate is None:
         return compared
-    many, size, tails = len(claim.pairs), study.size(claim), 2 * ALPHA / alpha
-    above, under = found.estimate.p_above, found.estimate.p_below
-    if claim.at_least is not None:
-        p_for, against = above(size), min(under(-size), max(above(-size), under(size)))
-    else:
-        p_for, against = max(above(-size), under(size)), min(above(size), under(-size))
+    many, tails = len(claim.pairs), 2 * ALPHA / alpha
+    p_for, against = _p_of(claim, found.estimate, study.size(claim))
     return replace(
         compared,
         interval=found.estimate.interval(1 - alpha),
@@ -99,6 +96,14 @@ def _compare(results: Results, claim: Claim, index: int, alpha: float) -> Pair:
         p_for=min(1.0, tails * p_for),
         p_against=min(1.0, tails * many * against),
     )
+
+
+def _p_of(claim: Claim, estimate: Estimate, size: float) -> tuple[float, float]:
+    """Returns the one-sided p for the claim and against it, not adjusted."""
+    above, under = estimate.p_above, estimate.p_below
+    if claim.at_least is not None:
+        return above(size), min(under(-size), max(above(-size), under(size)))
+    return max(above(-size), under(size)), min(above(size), under(-size))
 
 
 def _word(claim: Claim, pairs: list[Pair], size: float, seeds: int) -> tuple[str, Pair]:
@@ -109,11 +114,12 @@ def _word(claim: Claim, pairs: list[Pair], size: float, seeds: int) -> tuple[str
     if unable := [pair for pair in pairs if pair.problem]:
         alone = all(pair.n == 1 for pair in pairs) and seeds == 1
         return "undecided" if alone else "not judged", unable[0]
+    p_for = [_p_of(claim, pair.estimate, size)[0] if pair.estimate else 1.0 for pair in pairs]
+    weakest = pairs[p_for.index(max(p_for))]  # an adjusted p of 1 would not tell them apart
     if all(lies(claim, pair.interval, size) == "reproduced" for pair in pairs):
         blocked = [pair for pair in pairs if pair.blocked]
-        weakest = max(pairs, key=lambda pair: pair.p_for)
         return ("undecided", blocked[0]) if blocked else ("reproduced", weakest)
     for word in ("contradicted", "negligible"):
         if against := [pair for pair in pairs if lies(claim, pair.wide, size) == word]:
             return word, min(against, key=lambda pair: pair.p_against)
-    return "undecided", max(pairs, key=lambda pair: pair.p_for)
+    return "undecided", weakest

@@ -35,6 +35,8 @@ class Transform:
         augment, self.size = config.augment, config.height_width
         self.max_pixels = config.max_pixels
         self._thinnest = _THINNEST * max(self.size) // min(self.size)
+        if config.crop_mode == "border":  # the whole image: its shorter side is a pixel or more
+            self._thinnest = min(self.size)
         aspect = self.size[1] / self.size[0]
         common: dict[str, Any] = {"interpolation": config.interpolation, "use_prefetcher": True}
         # use_prefetcher: bytes out, for processes to hand over; the device scales them.

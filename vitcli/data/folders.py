@@ -100,7 +100,7 @@ def _parts(path: Path, config: DataConfig) -> tuple[list[str], list[str]]:
     for name in parts:
         if not (path / name).is_dir():
             raise ValueError(
-                f"data.path={path}: no folder {name}/, but {some(there) or 'none'}; "
+                f"data.path={path}: no folder {name}/, but {some(there) or 'none at all'}; "
                 f"data.splits=[A,B] names those for training and validation; {HINT}"
             )
     notes = []

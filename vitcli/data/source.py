@@ -34,7 +34,7 @@ class DataSource(Protocol):
     train_size: int
     val_size: int
     device: torch.device
-    may_skip: bool = False  # images of a batch: those that cannot be decoded
+    may_skip: bool = False  # whether images that cannot be decoded are left out of a batch
 
     def train_batch(self, index: Tensor, draw: Tensor | None = None) -> Batch:
         """Returns the training images and labels at `index`."""

@@ -67,8 +67,8 @@ class Classification(Evaluator):
         if config.train.keep != "best":
             return once + (val or 0)
         every, looks = config.train.val_every, 10
-        if every is not None and train is not None:
-            looks = -(-num_steps(config, train) // every)
+        if every is not None and (train is not None or config.train.epochs is None):
+            looks = -(-num_steps(config, train or 0) // every)
         return 2 * once + looks * (val or 0)
 
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -30,7 +31,7 @@ class Evaluator(Protocol):
 
     @classmethod
     def metrics(cls, config: RunConfig) -> dict[str, Metric]:
-        """Returns all that a run of this config is given by it, by name; nothing if not asked."""
+        """Returns the metrics it yields for a run of this config, by name; {} where not asked."""
         ...
 
     @classmethod
@@ -76,10 +77,20 @@ def measure(
     name: str,
     quiet: bool = False,
 ) -> dict[str, float]:
-    """Returns all that the evaluators yield, by `how`; if that takes long, a terminal shows it."""
+    """Returns all that the evaluators yield, by `how`; if that takes long, a terminal shows it.
+
+    Raises:
+        FloatingPointError: one of them is not finite, as after a step that diverged.
+    """
     metrics: dict[str, float] = {}
     with measuring(name, len(evaluators), quiet) as begin:
         for evaluator in evaluators:
             begin(evaluator.protocol()["name"])
-            metrics |= dict(how(evaluator))
+            for key, value in how(evaluator):
+                if not math.isfinite(value):
+                    raise FloatingPointError(
+                        f"{key} is {value:g}: what the model computes is not finite; where it was "
+                        "trained here, try a smaller recipe.lr"
+                    )
+                metrics[key] = value
     return metrics

@@ -16,7 +16,7 @@ from vitcli.config import AugmentConfig, DataConfig, EvalsConfig, RunConfig
 from vitcli.evals.evaluator import Evaluator
 from vitcli.rules import NUM_CLASSES, OWN
 from vitcli.schema import Metric
-from vitcli.sets import sizes, words
+from vitcli.sets import UNKNOWN_CLASSES, sizes, words
 
 if TYPE_CHECKING:
     import torch
@@ -83,7 +83,7 @@ class FewShot(Evaluator):
             if name != "letters":
                 known = sizes(replace(config.data, name=name, size=None, val_size=None))
                 pool, tested = known[0] or 0, known[1] or 0
-                classes = NUM_CLASSES.get(name, 1000)
+                classes = NUM_CLASSES.get(name, UNKNOWN_CLASSES)
             total += 2 * (min(pool, evals.draws * max(evals.shots) * classes) + tested)
         return total
 

@@ -36,7 +36,7 @@ class RealLabels(Evaluator):
     uses_head = True
 
     def __init__(self, data: Decoded, path: Path, device: torch.device) -> None:
-        """Reads the labels. Raises ValueError if the file has none for one of the images."""
+        """Reads the labels. Raises ValueError: none of an image, or classes beyond the data's."""
         self._data, self._device = data, device
         try:
             labels = read_json(path)
@@ -51,6 +51,11 @@ class RealLabels(Evaluator):
             if number is None or not 1 <= int(number[1]) <= len(labels):
                 raise ValueError(f"data.real_labels={path}: no labels for {name}")
             self._labels[name] = labels[int(number[1]) - 1]
+        if (most := max((n for each in labels for n in each), default=0)) >= data.num_classes:
+            raise ValueError(
+                f"data.real_labels={path}: its classes go up to {most}, the data have "
+                f"{data.num_classes}; the numbers are of all of ImageNet's 1,000 classes"
+            )
 
     @classmethod
     def metrics(cls, config: RunConfig) -> dict[str, Metric]:

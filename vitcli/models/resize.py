@@ -44,9 +44,10 @@ def resize_pos_emb(
     Args:
         state: a whole model's, by name; not changed.
         old: rows and columns of patches that the tables are for.
-        method: "bilinear_corners": corners stay corners (the official code, scipy's zoom of order
-            1); "bicubic": antialiased (timm); "bicubic_plain": Hugging Face's; "bicubic_corners":
-            torchvision's; "nearest"; "reinit": as before training.
+        method: "bilinear_corners": corners stay corners, one row or column is the first (the
+            official code, scipy's zoom of order 1); "bicubic": antialiased (timm);
+            "bicubic_plain": Hugging Face's; "bicubic_corners": torchvision's; "nearest"; "reinit":
+            as before training.
 
     Raises:
         ValueError: an unknown method, or tables that are not for `old`.

@@ -33,7 +33,7 @@ _COLOURS = {
 }  # fmt: skip
 _FORMATS = {"main": ("svg", "png", "pdf"), "forest": ("svg",), "losses": ("svg",)}
 _REFRESH = Markup('<meta http-equiv="refresh" content="10">')
-_LIVE, _STOPPED = "This page loads itself anew every ten seconds.", "It is not running any more."
+_LIVE, _STOPPED = "This page reloads every ten seconds.", "The study is no longer running."
 
 
 @dataclass(frozen=True)

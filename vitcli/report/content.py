@@ -159,8 +159,9 @@ def _how(verdicts: list[Verdict]) -> str:
     k = len(verdicts)
     return (
         "Effects are means over seeds; slopes are changes per doubling of x. Each claim has a "
-        "threshold, the size of an effect that would matter, which was chosen before anything was "
-        f"trained. Intervals are Student's t, of level {100 * verdicts[0].level:.4g} % "
+        "threshold in the study's file, the size of an effect that would matter. It should be "
+        "chosen before training, which nothing here can check. Intervals are Student's t, of level "
+        f"{100 * verdicts[0].level:.4g} % "
         f"(1 - {ALPHA:g} / {k} claims), so that in 95 % of such studies no verdict is wrong. The "
         "intervals of one pair of each claim, chosen beforehand, contain the true values as "
         "often; those of all pairs, where a claim has several, less often. Reproduced: the "
@@ -168,12 +169,13 @@ def _how(verdicts: list[Verdict]) -> str:
         "within plus and minus the threshold. Contradicted: the whole interval of a pair lies "
         "below minus the threshold or, for a claim of little difference, outside plus and minus "
         "the threshold. Negligible: the claim says better, and the interval of a pair lies within "
-        "plus and minus the threshold, or the best model is the same at every compute. For these "
-        f"two all pairs are searched, so their intervals are of level 1 - {ALPHA:g} / {k} / pairs. "
-        "Undecided: none of these. Not judged: runs are missing, or the better arm is no better "
-        "than a baseline without pre-training. The two p are adjusted in the same way: p for is "
-        "below 0.05 exactly where a claim is called reproduced, p against where contradicted or "
-        "negligible. A claim with a failed seed in its cells is not called reproduced."
+        "plus and minus the threshold, or no model that costs more has a better upstream "
+        "validation. For these two all pairs are searched, so their intervals "
+        f"are of level 1 - {ALPHA:g} / {k} / pairs. Undecided: none of these. Not judged: runs are "
+        "missing, or the better arm is no better than a baseline without pre-training. The two p "
+        "are adjusted in the same way: p for is below 0.05 exactly where a claim is called "
+        "reproduced, p against where contradicted or negligible. A claim with a failed seed in its "
+        "cells is not called reproduced."
     )
 
 
@@ -190,10 +192,12 @@ def _methods(results: Results) -> dict[str, str]:
     if (shared := results.correlation()) is not None:
         found["Correlation of two cells over the seeds"] = (
             f"{round(shared, 2) + 0.0:.2f} "  # no -0.00
-            "(above 0: differences within a seed are more certain than between seeds)"
+            "(above 0: comparing cells seed by seed gives narrower intervals)"
         )
     if study.sources:
         found |= _cost([results.runs[run] for run in study.sources], " of the sources")
+    if scratch := {run for cell in study.cells for run in cell.scratch.values()}:
+        found |= _cost([results.runs[run] for run in sorted(scratch)], " from scratch")
     return {term: text for term, text in found.items() if text}
 
 
@@ -216,7 +220,8 @@ def _cost(runs: list[Run], which: str) -> dict[str, str]:
         of = {note: "" if n == len(done) else f" ({n} runs)" for note, n in notes.items()}
         found[f"Left out or assumed{which}"] = "; ".join(f"{note}{of[note]}" for note in notes)
     machines = Counter(tuple(sorted(run.env.items())) for run in runs if run.env)
-    for env, count in machines.most_common():
-        term = f"Machine and versions{which} ({count} run{'s'[: count - 1]})"
+    for number, (env, count) in enumerate(machines.most_common(), 1):
+        nth = f" {number}" if len(machines) > 1 else ""
+        term = f"Machine and versions{which}{nth} ({count} run{'s'[: count - 1]})"
         found[term] = ", ".join(f"{key} {value}" for key, value in env)
     return found

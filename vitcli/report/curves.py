@@ -8,6 +8,7 @@ share no axis with ours.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -62,7 +63,7 @@ def _ours(ax: Axes, results: Results) -> None:
     best = AXES[study.x.of].best_at
     said = ["line: the best at this compute, by upstream validation" if best else "line: mean"]
     said += [f"{'bars' if best else 'band'}: 95 % t-interval", "points: single seeds"]
-    xs, ys = list[float](), list[float]()
+    xs, ys, drawn = list[float](), list[float](), Counter[tuple[float, float]]()
     for i, (key, row) in enumerate(study.rows.items()):
         marks: Any = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % 8]}
         placed = [(place(results, c), entry(results, c, study.metric)) for c in results.row(key)]
@@ -72,7 +73,7 @@ def _ours(ax: Axes, results: Results) -> None:
         )
         if shown:
             line = best_line(results, key, study.metric) if best else None
-            _draw_row(ax, [(x, e) for x, _, e in shown], line, row.label, marks)
+            _draw_row(ax, [(x, e) for x, _, e in shown], line, row.label, marks, drawn)
             xs += [x for x, _, _ in shown]
             ys += [value for _, _, e in shown for value in e.values]
     if not xs:
@@ -81,6 +82,7 @@ def _ours(ax: Axes, results: Results) -> None:
         ax.set_yticks([])
         return
     ys += _nulls(ax, results, said)
+    said += ["rings: one point of several rows"] if max(drawn.values()) > 1 else []
     # Two seeds have an interval of 13 standard errors: it may run out of the panel, no point may.
     room = 0.4 * ((max(ys) - min(ys)) or 0.1)
     low, high = ax.get_ylim()
@@ -96,9 +98,18 @@ def _ours(ax: Axes, results: Results) -> None:
 
 
 def _draw_row(
-    ax: Axes, cells: list[tuple[float, Entry]], line: Points | None, label: str, marks: Any
+    ax: Axes,
+    cells: list[tuple[float, Entry]],
+    line: Points | None,
+    label: str,
+    marks: Any,
+    drawn: Counter[tuple[float, float]],
 ) -> None:
-    """Draws one row: intervals, seeds, means; `line` joins them where they compete for the best."""
+    """Draws one row: intervals, seeds, means; `line` joins them where they compete for the best.
+
+    Args:
+        drawn: how many rows have a mean at this place already: the next is a ring around theirs.
+    """
     means = [(x, e.mean or 0.0) for x, e in cells]
     xs, ys = _xy(means)
     halves = [e.half_width or 0.0 for _, e in cells]
@@ -111,7 +122,12 @@ def _draw_row(
     seeds = [(x, value) for x, e in cells for value in e.values]
     ax.plot(*_xy(seeds), linestyle="none", markersize=3, alpha=0.4, markeredgewidth=0, **marks)
     ax.plot(*_xy(line or means), linewidth=1.5, color=colour)
-    ax.plot(xs, ys, linestyle="none", markersize=5.5, label=short(label, 28), **marks)
+    marks |= {"linestyle": "none", "zorder": 3 - 0.001 * drawn.total()}  # the first row on top
+    ax.plot(xs, ys, markersize=5.5, label=short(label, 28), **marks)
+    for mean in means:
+        if around := drawn[mean]:
+            ax.plot(*mean, markersize=5.5 + 4 * around, markerfacecolor="none", **marks)
+        drawn[mean] += 1
 
 
 def _nulls(ax: Axes, results: Results, said: list[str]) -> list[float]:

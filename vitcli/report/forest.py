@@ -10,8 +10,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from vitcli.analysis.verdict import Verdict
-from vitcli.report.style import GREY, INK, OF_WORD, RULE, note, short
+from vitcli.analysis.verdict import Pair, Verdict, lies
+from vitcli.report.style import GREY, INK, OF_WORD, RULE, note, short, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,8 +37,8 @@ def draw(verdicts: Sequence[Verdict]) -> Figure:
         ax.text(1.01, y, verdict.word, color=OF_WORD[verdict.word], **beside)
         for pair in verdict.pairs:
             y += 1
-            names.append((y, short(pair.name, 64)))
-            colour = OF_WORD[verdict.word if pair.problem is None else "not judged"]
+            names.append((y, wrapped(pair.name, 64)))
+            colour = OF_WORD[_word(verdict, pair)]
             if (interval := verdict.shown(pair)) is not None and pair.effect is not None:
                 low, high = (min(max(v / verdict.size, -reach), reach) for v in interval)
                 ax.plot([low, high], [y, y], color=colour, linewidth=2, solid_capstyle="butt")
@@ -50,7 +50,7 @@ def draw(verdicts: Sequence[Verdict]) -> Figure:
                 at = min(max(pair.paper / verdict.size, -reach), reach)
                 ax.plot(at, y, marker="D", color=INK, markerfacecolor="none", markersize=5)
         y += 1
-    ax.set_yticks([y for y, _ in names], [name for _, name in names], size=8)
+    ax.set_yticks([y for y, _ in names], [name for _, name in names], size=7.5, linespacing=1)
     ax.tick_params(axis="y", length=0)
     ticks = [t for t in (1, 2, 5, 10, 20, 50, 100, 200, 500) if t < reach]
     ax.set_xticks([-t for t in reversed(ticks)] + [0, *ticks], minor=False)
@@ -60,9 +60,18 @@ def draw(verdicts: Sequence[Verdict]) -> Figure:
     note(
         ax,
         "point: effect   line: interval   diamond: the paper's own effect\n"
-        "grey band: smaller than the threshold   hollow: not judged",
+        "grey band: smaller than the threshold   hollow: not judged   colour: of this pair alone\n"
+        "the axis is even to 2, logarithmic beyond",
     )
     return figure
+
+
+def _word(verdict: Verdict, pair: Pair) -> str:
+    """Returns what the pair would say alone, at the level of the interval that is drawn."""
+    interval = verdict.shown(pair)
+    if interval is None or pair.problem is not None:
+        return "not judged"
+    return lies(verdict.claim, interval, verdict.size)
 
 
 def _reach(verdicts: Sequence[Verdict]) -> float:

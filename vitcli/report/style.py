@@ -80,7 +80,7 @@ def short(label: str, characters: int = 40) -> str:
 def of_paper(ax: Axes, paper: Paper, characters: int) -> None:
     """Says of a panel that it is the paper's, and of other data than ours."""
     ax.set_title(wrapped(f"The paper, {paper.where}, n = {paper.n}: {paper.metric}", characters))
-    note(ax, "other data: compare patterns, not lengths")
+    note(ax, "other data: compare the pattern, not the values")
 
 
 def note(ax: Axes, text: str) -> None:

@@ -124,8 +124,8 @@ def watch(folder: Path) -> Iterator[None]:
             yield
         return
     done = threading.Event()
-    seen = {_end(run) for run in states(folder).values() if run.state in _ENDED}
-    thread = threading.Thread(target=_follow_lines, args=(folder, done, seen), daemon=True)
+    before = {_end(run) for run in states(folder).values() if run.state in _ENDED}
+    thread = threading.Thread(target=_follow_lines, args=(folder, done, before), daemon=True)
     thread.start()
     try:
         yield
@@ -142,9 +142,9 @@ def _now(folder: Path) -> RenderableType:
         return Text(one_line(error), style="red")
 
 
-def _follow_lines(folder: Path, done: threading.Event, seen: set[tuple[str, object]]) -> None:
-    """Prints a line for each end of a run that is not `seen`, until `done` is set."""
-    last, pause = False, REFRESH_SECONDS
+def _follow_lines(folder: Path, done: threading.Event, before: set[tuple[str, object]]) -> None:
+    """Prints a line for each end of a run that was not there `before`, until `done` is set."""
+    last, pause, seen = False, REFRESH_SECONDS, set(before)
     while not last:
         last = done.wait(pause)
         began = time.thread_time()
@@ -153,7 +153,12 @@ def _follow_lines(folder: Path, done: threading.Event, seen: set[tuple[str, obje
         except (OSError, ValueError):  # the plan is edited or gone; it may be whole again
             continue
         pause = max(REFRESH_SECONDS, _REST * (time.thread_time() - began))
-        ended = [run for run in results.runs.values() if run.state in _ENDED]
+        # What had failed before is trained again: it has not ended yet.
+        ended = [
+            run
+            for run in results.runs.values()
+            if run.state in _ENDED and not (run.state == "failed" and _end(run) in before)
+        ]
         new = [run for run in ended if _end(run) not in seen]
         for place, run in enumerate(new, len(ended) - len(new) + 1):
             seen.add(_end(run))

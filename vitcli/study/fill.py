@@ -2,7 +2,8 @@
 
 {data} is what cells are trained on, {upstream} what their sources are, if they have any, else the
 same; {downstream} is the first few-shot set; {each} repeats a table, or a claim's metric, for every
-one of them. Without a few-shot set, the upstream metric stands for one of {downstream}.
+one of them. Without a few-shot set, the upstream metric stands for one of {downstream}, and a claim
+that compares the two is left out.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def filled(
         study,
         metric=metric,
         tables=[name for name in dict.fromkeys(tables) if name in there and name != metric],
-        claims=[_claim(claim, names, sets) for claim in study.claims],
+        claims=[_claim(claim, names, sets) for claim in study.claims if not _lost(claim, sets)],
         differences=[_fill(s, in_words) for s in study.differences if sets or _FIRST not in s],
         metrics=there,
     )
@@ -70,7 +71,14 @@ def replaced(study: Study, cell: RunConfig) -> str:
     every = [study.metric, *(name for claim in study.claims for name in _metrics(claim))]
     if cell.evals.sets or not any(_FIRST in name for name in every):
         return ""
-    return f"{UPSTREAM} is judged in place of few-shot top-1: there is no few-shot set"
+    lost = [claim.id for claim in study.claims if _lost(claim, cell.evals.sets)]
+    without = f"; left out, as it compares the two: {', '.join(lost)}" if lost else ""
+    return f"{UPSTREAM} is judged in place of few-shot top-1: there is no few-shot set{without}"
+
+
+def _lost(claim: Claim, sets: Sequence[str]) -> bool:
+    """Returns whether, without a few-shot set, the claim would compare a metric with itself."""
+    return not sets and _FIRST in (claim.against or "") and UPSTREAM in claim.metric
 
 
 def _metrics(claim: Claim) -> list[str]:

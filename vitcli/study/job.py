@@ -12,8 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from vitcli.frozen import read_config
-from vitcli.identity import run_id
+from vitcli.frozen import read_own
 from vitcli.status import Busy, Status, read_status
 from vitcli.stops import stop_signal
 
@@ -50,9 +49,7 @@ def train_frozen(outputs: Path, run: str, threads: int) -> None:
 
     folder = outputs / "runs" / run
     try:
-        config = read_config(folder / "config.yaml")
-        if run_id(config) != run:
-            raise ValueError(f"{folder / 'config.yaml'} was changed: it is {run_id(config)} now")
+        config = read_own(folder)
         if lacks_source(outputs, run, config.finetune.weights):
             return
         config.outputs, config.threads = str(outputs), config.threads or threads

@@ -38,7 +38,7 @@ def check(plan: Plan, hydra_overrides: Sequence[str] = (), detach: bool = False)
     launcher = _launcher(hydra_overrides)
     _check_installed(launcher)
     if moved := [o for o in hydra_overrides if _CHDIR.match(o)]:
-        raise ValueError(f"{moved[0]}: a run is not moved, `outputs` says where it goes")
+        raise ValueError(f"{moved[0]}: not supported, `outputs` says where a run goes")
     check_installed(plan.tracker)
     if detach and launcher not in slurm.LAUNCHERS:
         raise ValueError(

@@ -12,7 +12,7 @@ from vitcli.analysis.check import check_claims
 from vitcli.choices import nearest, nearest_key
 from vitcli.compose import known_keys
 from vitcli.config import RunConfig
-from vitcli.files import is_name, read_record, write_record
+from vitcli.files import check_writable, is_name, read_record, write_record
 from vitcli.frozen import check_frozen, write_config
 from vitcli.notify import KEY as NOTIFY
 from vitcli.perf import train_flops
@@ -98,6 +98,7 @@ def freeze(plan: Plan) -> None:
     Raises:
         ValueError: one that is there was edited, to be another run's.
     """
+    check_writable(plan.outputs)
     for name, config in plan.configs.items():
         folder = Path(config.outputs) / "runs" / name
         check_frozen(folder, config)
@@ -133,6 +134,8 @@ def newest(name: str, outputs: Path) -> Path:
                 return path.parent
         except ValueError:  # another study's; its own folder's name was asked for above
             continue
+    if Path(name).is_file():
+        raise ValueError(f"{name}: an exported file; `vitcli report FILE` opens it first")
     known = [path.parent.name for path in plans]
     are = "there is" if len(known) == 1 else "there are"
     there = f"{are} {', '.join(known)}" if known else f"nothing is planned in {root}"

@@ -2,7 +2,7 @@
 
 A run's `job.json` says which job has it. So whoever calls later, from whatever shell, waits for
 jobs that are queued already. What SLURM itself queues again is waited for; what was stopped and is
-not queued any more is submitted again, `TRIES` times at most.
+not queued any more is submitted again, in `TRIES` jobs at most.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ run of ours, one with a config.json Hugging Face's or timm's.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from vitcli.compose import override
 from vitcli.config import RunConfig
 from vitcli.files import read_json, write_json
 from vitcli.frozen import read_config
-from vitcli.identity import run_id
+from vitcli.identity import flat, run_id
 from vitcli.models.convert import big_transfer, google, torchvision
 from vitcli.models.convert.as_timm import timm_call
 from vitcli.models.convert.big_transfer import read_big_transfer, write_big_transfer
@@ -215,7 +215,13 @@ def _known(
     for word in overrides:
         if word.startswith(_IMG_SIZE):
             raise ValueError(f"{word}: is not read here, the file itself says which images")
+    own = dict(flat(asdict(config)))
     config = override(config, overrides) if overrides else config
+    found.assumed.extend(
+        f"{key}={value}, where the file says {own.get(key)}"
+        for key, value in flat(asdict(config))
+        if value != own.get(key)
+    )
     known = Checkpoint(
         found.code_base,
         config,

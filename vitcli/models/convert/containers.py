@@ -110,6 +110,8 @@ def _named(which: str, names: list[str]) -> str:
     ):
         if len(fitting) == 1:
             return fitting[0]
+    if not any(names):
+        raise ValueError(f"which={which}: there is one set of weights alone, leave it out")
     what = f"{len(fitting)} of its sets of weights" if fitting else "no set of weights"
     raise ValueError(f"which={which}: {what} have that in their names: {listing(names)}")
 

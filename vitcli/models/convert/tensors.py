@@ -166,7 +166,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | N
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         record = _parsed((file.metadata() or {}).get(_RECORD))
     if not sealed and record is not None and "format" in record:
-        raise ValueError("its checksum is not there")  # the first files had none, and no format
+        raise ValueError("its checksum is missing")  # the first files had none, and no format
     return tensors, record
 
 
