@@ -282,6 +282,13 @@ def test_what_was_skipped_before_a_stop_counts(folder: Path, tmp_path: Path) -> 
     assert set(trainer.data.skipped()) == names
 
 
+def test_what_other_processes_skipped_counts(folder: Path) -> None:
+    data = images_of(folder, max_bad=1)
+    data.load_state_dict({"skipped": {"a.jpg": "broken", "b.jpg": "broken"}})
+    with pytest.raises(BadImages, match=r"b\.jpg: broken \(2 images .* data\.max_bad=1 may"):
+        data.val_batch(torch.arange(1))
+
+
 def test_the_mean_is_over_the_images_that_are_left(folder: Path, tmp_path: Path) -> None:
     # Micro-batches of one image: those that are empty have no share, the others a larger one.
     spoil(folder)

@@ -92,19 +92,16 @@ def of_series(
 
     def estimate(arms: Sequence[Arm]) -> Estimate:
         own_x, scale = any(arm.best_at for arm in arms), _scale(arms)
-        choices, likeliest = _choices(arms)
-        marked, likeliest_marked = _choices(_marks(arms))
-
-        def of(choice: Sequence[Series], marks: Sequence[Series]) -> Estimate:
-            found = numbers(choice, own_x)
-            # Both ends of a row may be one point: then it is 0 whatever the values, to rounding.
-            zero = own_x and np.abs(found).max() <= 1e-12 * scale
-            if zero and np.abs(numbers(marks, own_x)).max() <= 1e-12:
-                return Estimate(np.zeros(len(found)), (Level(),))
-            return estimated(found, scale, lost)
-
-        found = [of(*both).candidates for both in zip(choices, marked, strict=True)]
-        return _open(of(likeliest, likeliest_marked), itertools.chain(*found))
+        found = [numbers(choice, own_x) for choice in _choices(arms)]
+        level = [own_x and np.abs(one).max() <= 1e-12 * scale for one in found]
+        if any(level):  # both ends of a row may be one point: then it is 0 whatever the values
+            of_marks = [numbers(choice, own_x) for choice in _choices(_marks(arms))]
+            level = [a and np.abs(b).max() <= 1e-12 for a, b in zip(level, of_marks, strict=True)]
+        main, *others = (
+            Estimate(np.zeros(len(one)), (Level(),)) if is_level else estimated(one, scale, lost)
+            for one, is_level in zip(found, level, strict=True)
+        )
+        return _open(main, [candidate for other in others for candidate in other.candidates])
 
     return estimate
 
@@ -115,15 +112,15 @@ def _marks(arms: Sequence[Arm]) -> list[Arm]:
     return [replace(arm, y=rng.normal(size=arm.y.shape)) for arm in arms]
 
 
-def _choices(arms: Sequence[Arm]) -> tuple[Iterable[tuple[Series, ...]], list[Series]]:
-    """Returns all choices of the rows' best points in doubt, and the likeliest. Raises Unformed."""
+def _choices(arms: Sequence[Arm]) -> list[Sequence[Series]]:
+    """Returns the likeliest choice of the rows' best points, then all in doubt. Raises Unformed."""
     rows = [arm.series() for arm in arms]
     if math.prod(len(doubtful) for doubtful, _ in rows) > axes.MOST:
         raise Unformed(
             "which of its points are the best at their x is too uncertain: more seeds are needed"
         )
-    choices = itertools.product(*(doubtful for doubtful, _ in rows))
-    return choices, [likeliest for _, likeliest in rows]
+    likeliest = [of for _, of in rows]
+    return [likeliest, *itertools.product(*(doubtful for doubtful, _ in rows))]
 
 
 def _open(main: Estimate, others: Iterable[Candidate]) -> Estimate:
@@ -158,9 +155,8 @@ def spread(rows: Sequence[Series], own_x: bool) -> Array:
 
 
 def log_ratio(arms: Sequence[Arm]) -> Estimate:
-    choices, likeliest = _choices(arms)
-    main = _distance(likeliest)
-    return _open(main, [c for choice in choices for c in _distance(choice).candidates])
+    main, *others = map(_distance, _choices(arms))
+    return _open(main, [candidate for other in others for candidate in other.candidates])
 
 
 def _distance(rows: Sequence[Series]) -> Estimate:
